@@ -1,10 +1,10 @@
 """Large runs on Ray: rates against plain label, and a run in which workers and the driver are killed.
 
-    python tools/measure_ray.py WORK --images 3000
+    python tools/measure_ray.py WORK --images 10000
 
 The images are drawn here; a few of them crash a worker, make it hang, are damaged or claim to be huge. During the run a
-worker is killed every minute, and the driver once, after which the same command runs again. Needs samtailor[ray] and
-psutil; Linux.
+worker is killed every minute, if there was a result since the last one, and the driver twice, after which the same
+command runs again. Needs samtailor[ray] and psutil; Linux.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import json
 import os
 import shutil
 import signal
-import statistics
 import struct
 import subprocess
 import sys
@@ -25,12 +24,26 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 from PIL import Image, ImageDraw
 
 import ray_tables
 import results
+from ray_processes import memory_of, processor_time, sizes, workers_of
 
+BLOCK = 64
+"""Images of a block; a worker on Ray returns its results a block at a time."""
+SKIP = 2 * BLOCK
+DRIVERS = 2
+"""Drivers that are killed, at equal parts of the run."""
+EVERY = 4.0
+"""Seconds between two samples of the memory."""
+WAYS: dict[str, dict[str, object]] = {
+    "label": {"kind": "plain"},
+    "processes-1": {"engine": "processes", "workers": 1},
+    "processes-2": {"engine": "processes", "workers": 2},
+    "ray-1": {"engine": "ray", "workers": 1},
+    "ray-2": {"engine": "ray", "workers": 2},
+}
 POISON = ("crash-0", "crash_read-0", "hang-0", "error-0")
 DAMAGED = ("damaged", "bomb")
 SIDE = (96, 72)
@@ -40,8 +53,9 @@ def main() -> None:
     """Measure, and write results/ray.json."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("work", type=Path, help="folder for images and results; deleted before")
-    parser.add_argument("--images", type=int, default=3000)
-    parser.add_argument("--rate-images", type=int, default=400, help="images of each measurement of a rate")
+    parser.add_argument("--images", type=int, default=10_000, help="of the run with kills; 0 leaves it out")
+    parser.add_argument("--rate-images", type=int, default=512, help="of each measurement of a rate; 0 leaves them out")
+    parser.add_argument("--rounds", type=int, default=3, help="measurements of each rate")
     parser.add_argument("--kill-every", type=float, default=60.0, help="seconds between two killed workers")
     results.add_option(parser, "ray")
     parser.add_argument("--drive", type=Path, help=argparse.SUPPRESS)
@@ -50,13 +64,18 @@ def main() -> None:
         drive(json.loads(options.drive.read_text()))
         return
     shutil.rmtree(options.work, ignore_errors=True)
-    draw(options.work / "all", options.images, POISON, DAMAGED)
-    draw(options.work / "some", options.rate_images)
     before = os.getloadavg()[0]
-    run = disturbed(options.work, options.kill_every)
-    print(json.dumps(run, indent=2), flush=True)
-    ray_tables.save_run(options.results, SIDE, run, (before, os.getloadavg()[0]))
-    ray_tables.save_rates(options.results, SIDE, rates(options.work), run, (before, os.getloadavg()[0]))
+    if options.rate_images:
+        if options.rate_images < 2 * SKIP:
+            parser.error(f"--rate-images must be at least {2 * SKIP}, or 0")
+        draw(options.work / "some", options.rate_images)
+        measured = rates(options.work, options.rounds)
+        ray_tables.save_rates(options.results, SIDE, measured, (before, os.getloadavg()[0]))
+    if options.images:
+        draw(options.work / "all", options.images, POISON, DAMAGED)
+        run = disturbed(options.work, options.kill_every)
+        print(json.dumps(run, indent=2), flush=True)
+        ray_tables.save_run(options.results, SIDE, run, (before, os.getloadavg()[0]))
 
 
 def draw(folder: Path, count: int, poison: tuple[str, ...] = (), damaged: tuple[str, ...] = ()) -> None:
@@ -80,28 +99,51 @@ def huge_header() -> bytes:
     return struct.pack(">I", 13) + body + struct.pack(">I", zlib.crc32(body))
 
 
-def rates(work: Path) -> dict[str, float]:
-    """Images per second of plain label, and of Ray with one and two workers; the start of processes is not counted."""
-    ways = {
-        "label": {"kind": "plain"},
-        "ray-1": {"engine": "ray", "workers": 1},
-        "ray-2": {"engine": "ray", "workers": 2},
-    }
-    ways |= {"processes-1": {"engine": "processes", "workers": 1}, "processes-2": {"engine": "processes", "workers": 2}}
-    out = {}
-    for name, way in ways.items():
-        log = work / f"{name}.log"
-        start(work, {"images": str(work / "some"), "out": str(work / f"rate-{name}"), "log": str(log), **way}).wait()
-        lines = read_log(log)
-        first = next(i for i, (_, done) in enumerate(lines) if done >= 16)
-        out[name] = (lines[-1][1] - lines[first][1]) / (lines[-1][0] - lines[first][0])
-        print(name, round(out[name], 2), flush=True)
-    return out
+def rates(work: Path, rounds: int) -> dict[str, Any]:
+    """Images per second of plain label, of Ray and of processes with one and two workers, in rounds that alternate.
+
+    The first `SKIP` images are left out, because results arrive in blocks: until then each worker has returned one. The
+    seconds until the first result are given apart.
+    """
+    seen: dict[str, list[dict[str, float]]] = {name: [] for name in WAYS}
+    memory: list[dict[str, float]] = []
+    for number in range(rounds):
+        for name, way in WAYS.items():
+            log, begun = work / f"{name}-{number}.log", time.time()
+            out = work / f"rate-{name}-{number}"
+            driver = start(work, {"images": str(work / "some"), "out": str(out), "log": str(log), **way})
+            busy: list[tuple[int, float]] = []
+            while driver.poll() is None:
+                time.sleep(EVERY)
+                busy.append(((read_log(log)[-1:] or [(0.0, 0)])[0][1], processor_time(driver.pid)))
+                if name == "ray-2":
+                    memory.append(sizes(driver.pid))
+            if driver.returncode:
+                raise SystemExit(f"{name} ended with {driver.returncode}.")
+            seen[name].append({**rate(read_log(log), begun), "cpu": cpu_of(busy)})
+            print(number, name, seen[name][-1], flush=True)
+            shutil.rmtree(out)
+    return {"rounds": seen, "images": len(list((work / "some").iterdir())), "skip": SKIP, **memory_of(memory)}
+
+
+def rate(lines: list[tuple[float, int]], begun: float) -> dict[str, float]:
+    """Rate without the first images, and seconds until the first result."""
+    first = next(i for i, (_, done) in enumerate(lines) if done >= SKIP)
+    (t0, n0), (t1, n1) = lines[first], lines[-1]
+    return {"rate": (n1 - n0) / (t1 - t0), "start": lines[0][0] - begun, "whole": n1 / (t1 - begun)}
+
+
+def cpu_of(samples: list[tuple[int, float]]) -> float:
+    """Processor seconds of an image, from numbers of images done and processor times; without the first images."""
+    used = [one for one in samples if one[0] >= SKIP and one[1] > 0]
+    (n0, t0), (n1, t1) = used[0], max(used)
+    return (t1 - t0) / (n1 - n0)
 
 
 def read_log(log: Path) -> list[tuple[float, int]]:
-    """Times and numbers of images done."""
-    return [(float(a), int(b)) for a, b in (line.split() for line in log.read_text().splitlines())]
+    """Times and numbers of images done; the last line of a killed driver may be cut off."""
+    lines = log.read_text().rpartition("\n")[0].splitlines() if log.exists() else []
+    return [(float(a), int(b)) for a, b in (line.split() for line in lines)]
 
 
 def start(work: Path, options: dict[str, object]) -> subprocess.Popen[bytes]:
@@ -137,24 +179,29 @@ def drive(options: dict[str, object]) -> None:
         from samtailor.distributed.run import Sizes
 
         workers = int(str(options["workers"]))
-        machines = Machines(str(options["engine"]), Resources(workers=(workers, workers), readers=1), timeout=20.0)
+        machines = Machines(str(options["engine"]), Resources(workers=(workers, workers), readers=1), timeout=40.0)
         start(
             "faulty_task", {"kind": "label", "adapters": {}, "detector": "full-frame"}, {}, [str(options["images"])],
-            str(options["out"]), machines, {"sizes": Sizes(64, 8, 2), "progress": progress},
+            str(options["out"]), machines, {"sizes": Sizes(BLOCK, 8, 2), "progress": progress},
         )  # fmt: skip
 
 
 def disturbed(work: Path, every: float) -> dict[str, Any]:
-    """The run over all images with two workers; a worker dies every `every` seconds, the driver once."""
+    """The run over all images with two workers, in which workers and `DRIVERS` drivers are killed.
+
+    Args:
+        work: folder.
+        every: seconds between two killed workers.
+    """
     log, begun = work / "disturbed.log", time.time()
     options = {"images": str(work / "all"), "out": str(work / "out"), "log": str(log), "engine": "ray", "workers": 2}
     total = len(list((work / "all").iterdir()))
     memory: list[dict[str, float]] = []
     kills: Counter[str] = Counter()
-    driver, last, runs = start(work, options), time.time(), 1
+    driver, last, seen, runs = start(work, options), time.time(), 0, 1
     while True:
-        time.sleep(2)
-        done = read_log(log)[-1][1] if log.exists() and log.read_text() else 0
+        time.sleep(EVERY)
+        done = read_log(log)[-1:] or [(0.0, 0)]
         if driver.poll() is not None:
             if driver.returncode == 0:
                 break
@@ -162,62 +209,15 @@ def disturbed(work: Path, every: float) -> dict[str, Any]:
                 raise SystemExit(f"The driver ended with {driver.returncode}.")
             driver, runs = start(work, options), runs + 1
             continue
-        memory.append({"seconds": time.time() - begun, **sizes(driver.pid)})
-        if not kills["driver"] and done > 0.4 * total:
+        memory.append(sizes(driver.pid))
+        if kills["driver"] < DRIVERS and done[0][1] > (kills["driver"] + 1) * total / (DRIVERS + 1):
             os.kill(driver.pid, signal.SIGKILL)
             kills["driver"] += 1
-        elif time.time() - last > every and done and (victims := workers_of(driver.pid)):
-            last = time.time()
+        elif time.time() - last > every and done[0][1] > seen and (victims := workers_of(driver.pid)):
+            last, seen = time.time(), done[0][1]  # on a busy machine a worker may need more than a minute to start
             victims[kills["worker"] % len(victims)].kill()
             kills["worker"] += 1
     return {**account(work, total), "kills": dict(kills), "seconds": time.time() - begun, **memory_of(memory)}
-
-
-def family(pid: int) -> list[psutil.Process]:
-    """A process and everything below it."""
-    try:
-        process = psutil.Process(pid)
-        return [process, *process.children(recursive=True)]
-    except psutil.NoSuchProcess:
-        return []
-
-
-def workers_of(pid: int) -> list[psutil.Process]:
-    """Processes that hold a model."""
-    return [one for one in family(pid) if "_Predictor" in name_of(one)]
-
-
-def name_of(process: psutil.Process) -> str:
-    """The command line of a process that may have ended."""
-    try:
-        return " ".join(process.cmdline())
-    except psutil.Error:
-        return ""
-
-
-def sizes(pid: int) -> dict[str, float]:
-    """Memory of the driver and of the workers without pages that they share, MB."""
-    out = {"driver": 0.0, "workers": 0.0}
-    for process in family(pid):
-        try:
-            unique = process.memory_full_info().uss / 2**20
-        except psutil.Error:
-            continue
-        if process.pid == pid:
-            out["driver"] = unique
-        elif "_Predictor" in name_of(process):
-            out["workers"] = max(out["workers"], unique)
-    return out
-
-
-def memory_of(samples: list[dict[str, float]]) -> dict[str, object]:
-    """Median of memory in each fifth of the samples, and the peak."""
-    fifths = [part.tolist() for part in np.array_split(np.arange(len(samples)), 5)]
-    middle = {
-        name: [round(statistics.median([samples[i][name] for i in part])) for part in fifths if part]
-        for name in ("driver", "workers")
-    }
-    return {"memory_mb": middle, "peak_mb": {name: round(max(one[name] for one in samples)) for name in middle}}
 
 
 def account(work: Path, total: int) -> dict[str, object]:
@@ -231,6 +231,7 @@ def account(work: Path, total: int) -> dict[str, object]:
     wanted = {path.stem for path in (work / "all").iterdir()}
     objects = parquet.read_table(work / "out" / "objects")["image"].to_pylist()
     result = verify(str(work / "out"))
+    files = {name: list((work / "out" / name).iterdir()) for name in ("images", "objects", "commits")}
     return {
         "listed": total,
         "lost": len(wanted - images.keys()),
@@ -238,8 +239,8 @@ def account(work: Path, total: int) -> dict[str, object]:
         "doubled_objects": len(objects) - len(set(objects)),  # full-frame: one object an image
         "named": {row["image"]: [row["status"], row["error"]] for row in status if row["status"] != "done"},
         "problems": result.problems,
-        "bytes": sum(f.stat().st_size for t in ("images", "objects", "commits") for f in (work / "out" / t).iterdir()),
-        "objects": len(objects),
+        "bytes": {name: sum(file.stat().st_size for file in listed) for name, listed in files.items()},
+        "files": {name: len(listed) for name, listed in files.items()},
     }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import results
@@ -16,22 +17,10 @@ LABELS = {
     "processes-1": "`batch label`, 1 process",
     "processes-2": "`batch label`, 2 processes",
 }
-SCALE = (
-    Column(key="images", label="Images"),
-    Column(key="hours", label="Hours at the measured rate, 2 workers on this machine"),
-    Column(key="fast", label="Worker hours at 50 images/s per worker"),
-    Column(key="machines", label="Such workers to finish in a day"),
-    Column(key="shards", label="Parquet files (256 images each)", digits=0),
-    Column(key="result", label="Size of the result, GB", digits=3),
-    Column(key="features", label="Embeddings, were they kept (SAM 1: 2 MiB each), TB", digits=2),
-    Column(key="read", label="Images to be read, at 500 kB each, TB", digits=3),
-)
 
 
 def save_run(file: Path, side: tuple[int, int], run: dict[str, Any], load: tuple[float, float]) -> None:
     """Write the tables of the run with killed processes."""
-    parts = [Column(key=f"part-{n}", label=f"Fifth {n}", digits=0) for n in range(1, 6)]
-    labels = {"driver": "Driver", "workers": "Largest worker"}
     tables = {
         "run": Table(
             title="Run with killed processes",
@@ -46,32 +35,63 @@ def save_run(file: Path, side: tuple[int, int], run: dict[str, Any], load: tuple
                 for name, (status, reason) in sorted(run["named"].items())
             },
         ),
-        "memory": Table(
-            title="Memory over the run, MB, median of each fifth of the time",
-            columns=(Column(key="what", label="Process"), *parts, Column(key="peak", label="Peak", digits=0)),
-            rows={
-                name: {"what": labels[name], **{f"part-{n}": value for n, value in enumerate(values, 1)},
-                       "peak": run["peak_mb"][name]}
-                for name, values in run["memory_mb"].items()
-            },
-        ),
-    }  # fmt: skip
+        "memory": memory_table("Memory over the run with killed processes", run),
+        "size": size_table(run),
+    }
     _save(file, side, load, tables)
 
 
-def save_rates(
-    file: Path, side: tuple[int, int], measured: dict[str, float], run: dict[str, Any], load: tuple[float, float]
-) -> None:
-    """Write the tables of the rates and of the arithmetic."""
-    columns = (("what", "Command", None), ("rate", "Images/s", 1), ("ratio", "Against label", 2))
+def memory_table(title: str, run: dict[str, Any]) -> Table:
+    """Medians of the memory in each fifth of a run."""
+    labels = {"driver": "Driver", "workers": "Largest worker", "all": "All processes"}
+    parts = [Column(key=f"part-{n}", label=f"Fifth {n}", digits=0) for n in range(1, 6)]
     rows = {
-        name: {"what": LABELS[name], "rate": rate, "ratio": rate / measured["label"]} for name, rate in measured.items()
+        name: {"what": labels[name], **{f"part-{n}": value for n, value in enumerate(values, 1)},
+               "peak": run["peak_mb"][name]}
+        for name, values in run["memory_mb"].items()
+    }  # fmt: skip
+    columns = (Column(key="what", label="Process"), *parts, Column(key="peak", label="Peak", digits=0))
+    return Table(title=f"{title}, MB, median of each fifth of the time", columns=columns, rows=rows)
+
+
+def size_table(run: dict[str, Any]) -> Table:
+    """Bytes of the result."""
+    whats = {"images": "Table of images", "objects": "Table of objects", "commits": "Commits"}
+    rows = {
+        name: {"what": whats[name], "bytes": number / run["listed"], "files": run["files"][name]}
+        for name, number in run["bytes"].items()
     }
+    labels = {"what": "What", "bytes": "Bytes per image", "files": "Files"}
+    columns = tuple(Column(key=key, label=label, digits=0) for key, label in labels.items())
+    return Table(title="Size of the result", columns=columns, rows=rows)
+
+
+def save_rates(file: Path, side: tuple[int, int], measured: dict[str, Any], load: tuple[float, float]) -> None:
+    """Write the tables of the rates, and of the memory of the runs with two workers."""
+    columns = (
+        ("what", "Command", None), ("rate", "Images/s", 1), ("ratio", "Against label", 2),
+        ("low", "Lowest", 2), ("high", "Highest", 2), ("cpu", "Processor time of an image, ms", 0),
+        ("start", "Seconds until the first result", 1),
+    )  # fmt: skip
+    rounds, rows = measured["rounds"], {}
+    for name, seen in rounds.items():
+        ratios = [one["rate"] / plain["rate"] for one, plain in zip(seen, rounds["label"], strict=True)]
+        rows[name] = {
+            "what": LABELS[name], "rate": median(one["rate"] for one in seen), "ratio": median(ratios),
+            "low": min(ratios), "high": max(ratios), "cpu": 1e3 * median(one["cpu"] for one in seen),
+            "start": median(one["start"] for one in seen),
+        }  # fmt: skip
     tables = {
         "rates": Table(
-            title="Rate", columns=tuple(Column(key=k, label=label, digits=n) for k, label, n in columns), rows=rows
+            title="Rate",
+            columns=tuple(Column(key=k, label=label, digits=n) for k, label, n in columns),
+            rows=rows,
+            note=f"Medians of {len(rounds['label'])} rounds that alternate, and the ratios within a round. The first "
+            f"{measured['skip']} of {measured['images']} images are left out of a rate, and with them the start. A "
+            "worker of Ray computes with one thread, the other ways use both cores. Processor time is that of all "
+            "processes, those of Ray included; it depends less on other programs than the rate.",
         ),
-        "scale": Table(title="Arithmetic", columns=SCALE, rows=scale(measured, run)),
+        "memory-undisturbed": memory_table("Memory without kills, Ray, 2 workers", measured),
     }
     _save(file, side, load, tables)
 
@@ -86,7 +106,7 @@ def _save(file: Path, side: tuple[int, int], load: tuple[float, float], tables: 
         notes=[
             f"{os.cpu_count()} cores shared with other work: load average {load[0]:.0f} before the run and "
             f"{load[1]:.0f} after it. Generated images of {side[0]} x {side[1]} pixels, one object each, without "
-            "proposals. The start of the processes is not part of the rates."
+            "proposals."
         ],
         file=file,
     )
@@ -104,25 +124,6 @@ def run_rows(run: dict[str, Any]) -> dict[str, dict[str, Any]]:
         "objects": ("Objects twice in the result", run["doubled_objects"]),
         "named": ("Images named as not processed", len(run["named"])),
         "problems": ("Problems reported by samtailor verify", len(run["problems"])),
-        "seconds": ("Seconds, restarts included", run["seconds"]),
+        "minutes": ("Minutes, restarts included", run["seconds"] / 60),
     }
     return {key: {"what": what, "value": value} for key, (what, value) in numbers.items()}
-
-
-def scale(measured: dict[str, float], run: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Hours, files and storage for more images, from the measured rate and size."""
-    rows = {}
-    size = run["bytes"] / run["listed"]
-    for exponent in (4, 6, 9):
-        number = 10**exponent
-        rows[f"1e{exponent}"] = {
-            "images": f"10^{exponent}",
-            "hours": number / measured["ray-2"] / 3600,
-            "fast": number / 50 / 3600,
-            "machines": number / 50 / 3600 / 24,
-            "shards": -(-number // 256) * 2,
-            "result": number * size / 1e9,
-            "features": number * 2 * 2**20 / 1e12,
-            "read": number * 0.5e6 / 1e12,
-        }
-    return rows

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections import Counter
 
 import pytest
@@ -14,7 +15,7 @@ from samtailor.distributed.manifest import verify
 from samtailor.distributed.results import Result, done, postponed, unreadable
 from samtailor.distributed.run import Sizes, run
 from samtailor.distributed.store import Store
-from samtailor.errors import DataError, InputError
+from samtailor.errors import DataError, InputError, MissingExtraError
 
 COLUMNS = {"image": "string", "score": "double"}
 
@@ -328,6 +329,12 @@ def test_sources_of_images(tmp_path):
         list(list_items([str(tmp_path / "none")]))
     with pytest.raises(InputError, match="nonsense://"):
         list(list_items(["nonsense://bucket/a"]))
+
+
+def test_the_library_of_an_object_store_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "s3fs", None)
+    with pytest.raises(MissingExtraError, match=r"s3://bucket/a: .*samtailor\[store\]"):
+        list(list_items(["s3://bucket/a"]))
 
 
 def test_an_object_store_holds_images_and_results(tmp_path):

@@ -22,6 +22,28 @@ _DOWNLOADS = 16  # at a time
 _log = logging.getLogger("samtailor.cache.embeddings")
 
 
+def open_address(address: str, shown: str | None = None) -> tuple[Any, str]:
+    """The file system of an address (fsspec) and the path in it. Credentials are those of the environment.
+
+    Args:
+        address: a path, or s3://bucket/folder, gs://..., https://..., memory://...
+        shown: what error messages name; None: the address.
+
+    Raises:
+        InputError: an unknown kind of address, or an invalid one.
+        MissingExtraError: the library for this kind of address is missing.
+    """
+    shown = shown or address
+    try:
+        from fsspec.core import url_to_fs
+
+        return url_to_fs(address)
+    except ImportError as error:
+        raise MissingExtraError(f"{shown}: {error}. For s3:// and gs:// install samtailor[store].") from error
+    except ValueError as error:
+        raise InputError(f"{shown}: {error}. Use a local path, or an address such as s3://bucket/folder.") from error
+
+
 class ObjectStore:
     """Files in an object store, for several threads. After the first fault it is not used any more, with a warning.
 
@@ -34,18 +56,7 @@ class ObjectStore:
     """
 
     def __init__(self, address: str) -> None:
-        try:
-            from fsspec.core import url_to_fs
-
-            self._files, self._root = url_to_fs(address)
-        except ImportError as error:
-            raise MissingExtraError(
-                f"{VARIABLE}={address}: {error}. For s3:// and gs:// install samtailor[store]."
-            ) from error
-        except ValueError as error:
-            raise InputError(
-                f"{VARIABLE}={address}: {error}. Expected an address such as s3://bucket/folder."
-            ) from error
+        self._files, self._root = open_address(address, f"{VARIABLE}={address}")
         self.address = address
         self._works = True
 
@@ -113,4 +124,4 @@ def default_store() -> ObjectStore | None:
     return ObjectStore(address) if address else None
 
 
-__all__ = ["VARIABLE", "ObjectStore", "default_store"]
+__all__ = ["VARIABLE", "ObjectStore", "default_store", "open_address"]

@@ -53,6 +53,7 @@ def label_command(
     timeout: batch.Timeout = 120.0,
     tries: batch.Tries = 2,
     part: batch.Part = "1/1",
+    price_per_hour: batch.PricePerHour = None,
     device: options.Device = None,
     max_pixels: options.MaxPixels = None,
     retry_failed: batch.Retry = False,
@@ -63,11 +64,11 @@ def label_command(
     Every image is in the result once. Run the same command again to continue after a stop, or with more images. Images
     that cannot be read or that break workers are listed at the end (exit code 1).
     """
-    from samtailor.cli.progress import counting
+    from samtailor.cli.batch_progress import metered
     from samtailor.distributed import api
 
-    machines = batch.machines(engine, address, workers, cpus, gpus, readers, timeout, max_pixels)
-    with counting("Labeling images") as progress:
+    machines = batch.machines(engine, address, workers, cpus, gpus, readers, timeout, max_pixels, price_per_hour)
+    with metered("Labeling images", machines.price) as progress:
         summary = api.label(
             images, options.adapters_by_name(adapter or []), out, machines, base=base, detector=detector,
             detector_classes=options.names(detector_classes), threshold=threshold, prompt_type=prompt_type,
@@ -101,18 +102,19 @@ def find_command(
     timeout: batch.Timeout = 120.0,
     tries: batch.Tries = 2,
     part: batch.Part = "1/1",
+    price_per_hour: batch.PricePerHour = None,
     device: options.Device = None,
     max_pixels: options.MaxPixels = None,
     retry_failed: batch.Retry = False,
     overwrite: options.Overwrite = False,
 ) -> None:
     """Find objects like those of a few references, into Parquet files. Otherwise as samtailor batch label."""
-    from samtailor.cli.progress import counting
+    from samtailor.cli.batch_progress import metered
     from samtailor.distributed import api
 
     shown, hidden = reference_groups(like, not_like)
-    machines = batch.machines(engine, address, workers, cpus, gpus, readers, timeout, max_pixels)
-    with counting("Finding objects") as progress:
+    machines = batch.machines(engine, address, workers, cpus, gpus, readers, timeout, max_pixels, price_per_hour)
+    with metered("Finding objects", machines.price) as progress:
         summary = api.find(
             images, shown, out, machines, not_like=hidden, name=name, base=base, matcher=matcher,
             matcher_options=options.settings(matcher_option or []), threshold=threshold, tile=tile, overlap=overlap,
@@ -138,6 +140,7 @@ def embed_command(
     timeout: batch.Timeout = 120.0,
     tries: batch.Tries = 2,
     part: batch.Part = "1/1",
+    price_per_hour: batch.PricePerHour = None,
     device: options.Device = None,
     max_pixels: options.MaxPixels = None,
     retry_failed: batch.Retry = False,
@@ -147,11 +150,11 @@ def embed_command(
 
     Otherwise as samtailor batch label.
     """
-    from samtailor.cli.progress import counting
+    from samtailor.cli.batch_progress import metered
     from samtailor.distributed import api
 
-    machines = batch.machines(engine, address, workers, cpus, gpus, readers, timeout, max_pixels)
-    with counting("Embedding images") as progress:
+    machines = batch.machines(engine, address, workers, cpus, gpus, readers, timeout, max_pixels, price_per_hour)
+    with metered("Embedding images", machines.price) as progress:
         summary = api.embed(
             images, out, machines, base=base, device=device, progress=progress, overwrite=overwrite,
             retry_failed=retry_failed, sizes=batch.sizes(block, group, tries, part),
@@ -187,6 +190,7 @@ def evaluate_command(
     group: batch.Group = 8,
     timeout: batch.Timeout = 120.0,
     tries: batch.Tries = 2,
+    price_per_hour: batch.PricePerHour = None,
     device: options.Device = None,
     retry_failed: batch.Retry = False,
     overwrite: options.Overwrite = False,
@@ -196,7 +200,7 @@ def evaluate_command(
     The scores are those of samtailor evaluate, up to the rounding of its cached embeddings. All workers must be able to
     read DATA at the same place.
     """
-    from samtailor.cli.progress import counting
+    from samtailor.cli.batch_progress import metered
     from samtailor.cli.screen import percent, say, summaries
     from samtailor.distributed.evaluations import evaluate
     from samtailor.evaluation.api import AUTO
@@ -204,8 +208,8 @@ def evaluate_command(
 
     if prompt == AUTO:
         raise InputError("samtailor batch evaluate uses one prompt for each mask. For --prompt auto use evaluate.")
-    machines = batch.machines(engine, address, workers, cpus, gpus, None, timeout, None)
-    with counting("Evaluating images") as progress:
+    machines = batch.machines(engine, address, workers, cpus, gpus, None, timeout, None, price_per_hour)
+    with metered("Evaluating images", machines.price) as progress:
         summary, evaluations = evaluate(
             str(data), adapter, out, machines, base=base, classes=options.names(classes), prompt=prompt, split=split,
             include_train=include_train, limit=limit, seed=seed, format=format, group=group_rule,

@@ -52,20 +52,25 @@ Part = Annotated[
 ]
 Retry = Annotated[bool, typer.Option("--retry-failed", help="Try again what an earlier run listed as failed.")]
 
+PricePerHour = Annotated[
+    float | None,
+    typer.Option(min=0.0, metavar="X", help="Price of a worker for an hour, in any currency: show the cost."),
+]
+
 
 def machines(
     engine: str, address: str | None, workers: str | None, cpus: float, gpus: float, readers: int | None,
-    timeout: float, max_pixels: int | None,
+    timeout: float, max_pixels: int | None, price: float | None = None,
 ) -> Machines:  # fmt: skip
     """Where workers run, from the options."""
     from samtailor.distributed.api import Machines
-    from samtailor.distributed.engines.ray_data import Resources
+    from samtailor.distributed.engines.cluster import Resources
 
     options.allow_pixels(max_pixels)
     if address is not None and engine != "ray":
         raise InputError("--address is the address of a Ray cluster; it needs --engine ray.")
     resources = Resources(address, _range(workers), cpus, gpus, readers)
-    return Machines(engine, resources, timeout, max_pixels)
+    return Machines(engine, resources, timeout, max_pixels, price)
 
 
 def _range(text: str | None) -> tuple[int, int]:
@@ -91,10 +96,12 @@ def sizes(block: int, group: int, tries: int, part: str) -> Sizes:
 def print_summary(summary: Summary, out: str, noun: str) -> None:
     """Print numbers, rate, and what was not processed."""
     from samtailor.cli.screen import say
+    from samtailor.distributed.cost import amount
 
     earlier = f" ({summary.earlier} from an earlier run)" if summary.earlier else ""
     rate = f", {summary.rate:.1f} images/s" if summary.images > summary.earlier else ""
-    say(f"{counted(summary.images, 'image')}{earlier} with {counted(summary.rows, noun)} in {out}{rate}.")
+    cost = "" if summary.cost is None else f", cost {amount(summary.cost)}"
+    say(f"{counted(summary.images, 'image')}{earlier} with {counted(summary.rows, noun)} in {out}{rate}{cost}.")
     bad = sum(number for status, number in summary.status.items() if status != "done")
     if bad:
         shown = summary.not_processed[:20]

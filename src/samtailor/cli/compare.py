@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from samtailor.cli import options
+from samtailor.cli import fit_engine, options
 from samtailor.cli.rows import (
     Detector,
     DetectorClasses,
@@ -85,6 +85,9 @@ def compare_command(
     format: options.Format = None,
     group: options.GroupRule = None,
     workers: options.Workers = 1,
+    engine: fit_engine.Engine = fit_engine.PROCESSES,
+    address: fit_engine.Address = None,
+    gpus: fit_engine.Gpus = 0.0,
     json: options.Json = None,
     html: Annotated[
         Path | None, typer.Option("--html", metavar="FILE", help="HTML report; default: OUT/report.html.")
@@ -104,6 +107,7 @@ def compare_command(
     from samtailor.registry import find
     from samtailor.train.presets import describe
 
+    fits = fit_engine.fits_on(engine, address, gpus)
     wanted, named, counts = options.names(classes), _named(methods, config), shots_of(shots)
     if held_out is not None and held_out.resolve() == data.resolve():
         raise InputError("--test is DATA itself: test images must not be training images.")
@@ -128,7 +132,8 @@ def compare_command(
         "store": store,
         "workers": options.workers(workers),
     }
-    comparisons = compared(runs, out, loaded, samples, held, shots=counts, **how)
+    with fits:
+        comparisons = compared(runs, out, loaded, samples, held, shots=counts, **how)
     if counts is None:
         note = f"Percent, {counted(len(comparisons[0].seeds), 'seed')}; intervals: bootstrap over groups of images."
         summaries(str(data), comparisons[0].summary(), note)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from samtailor.cli import options
+from samtailor.cli import fit_engine, options
 from samtailor.cli.rows import Detector, DetectorClasses, detector_options
 from samtailor.errors import InputError
 
@@ -95,6 +95,9 @@ def fit_command(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the adapter in --out without a comparison.")
     ] = False,
+    engine: fit_engine.Engine = fit_engine.PROCESSES,
+    address: fit_engine.Address = None,
+    gpus: fit_engine.Gpus = 0.0,
     explain: Annotated[
         bool,
         typer.Option("--explain", help="Print plan.json in sentences; without DATA that of the adapter in --out."),
@@ -113,6 +116,8 @@ def fit_command(
 
     With --shots there are no held-out images: the last state is kept, or, for two-level methods, the best state on the
     second half of the images.
+
+    --engine ray runs the fits of the contest on a Ray cluster; --set options.workers=N is their number at a time.
     """
     given: dict[str, Any] = {
         "data": data,
@@ -152,7 +157,7 @@ def fit_command(
     from samtailor.fitting.api import fit
     from samtailor.fitting.verdict import verdict
 
-    with fit_progress() as progress:
+    with fit_engine.fits_of(fields.get("method"), engine, address, gpus), fit_progress() as progress:
         result = fit(resume=resume, overwrite=overwrite, progress=progress, **fields)
     if os.environ.get("RANK", "0") != "0":  # the first of several processes reports for all
         return

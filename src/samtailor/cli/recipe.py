@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from samtailor.cli import options
+from samtailor.cli import fit_engine, options
 from samtailor.cli.fit import PAPER
 from samtailor.cli.recipe_table import (
     differing_section,
@@ -79,6 +79,9 @@ def recipe_command(
     count: Annotated[int | None, typer.Option(min=1, metavar="N", help="Number of drawn training images.")] = None,
     test: Annotated[int | None, typer.Option(min=1, metavar="N", help="Number of drawn test images.")] = None,
     workers: options.Workers = 1,
+    engine: fit_engine.Engine = fit_engine.PROCESSES,
+    address: fit_engine.Address = None,
+    gpus: fit_engine.Gpus = 0.0,
     json: options.Json = None,
     html: Annotated[
         Path | None, typer.Option("--html", metavar="FILE", help="HTML report; default: OUT/report.html.")
@@ -100,6 +103,7 @@ def recipe_command(
     if name is None:
         table("Recipes", ["", "", "source"], [[n, read(n).title, read(n).source] for n in recipe_names()])
         return
+    fit_engine.fits_on(engine, address, gpus)  # wrong options are reported before anything is drawn
     if config == PAPER:
         raise InputError("A recipe has the settings of its paper already; leave --config paper out.")
     recipe = narrowed(read(name), options.names(classes), options.names(methods), shots_of(shots))
@@ -117,10 +121,12 @@ def recipe_command(
     for variant, runs in settings.items():
         say(settings_line(variant))
         folder = out if len(variants) == 1 else out / (variant or DEFAULTS)
-        comparisons = compared(
-            runs, folder, loaded, samples, held_out, shots=recipe.shots, seeds=seeds_of(seeds), classes=recipe.columns,
-            per_class=recipe.per_class, store=open_store(*runs.values()), workers=options.workers(workers),
-        )  # fmt: skip
+        with fit_engine.fits_on(engine, address, gpus):
+            comparisons = compared(
+                runs, folder, loaded, samples, held_out, shots=recipe.shots, seeds=seeds_of(seeds),
+                classes=recipe.columns, per_class=recipe.per_class, store=open_store(*runs.values()),
+                workers=options.workers(workers),
+            )  # fmt: skip
         tables[variant] = _beside(recipe, comparisons)
         source = str(data or out / "data")
         single = len(variants) == 1

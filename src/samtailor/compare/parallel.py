@@ -1,21 +1,19 @@
-"""Parallel fits, each in a separate process.
+"""Parallel fits, each in a worker: a process of this machine, or of the engine that `fitting.engines` has chosen.
 
-A small base on cached embeddings hardly gains from a second thread, while two fits in two processes take the time of
-one. The results equal those of sequential fits with the same number of threads.
+The results equal those of sequential fits with the same number of threads.
 """
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from dataclasses import dataclass
-from multiprocessing import get_context
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from samtailor.compare.entries import Entry
 from samtailor.compare.entry_fit import fit_entry
-from samtailor.fitting.pool import Watch, base_of_process, cores, forward, shared_cache
+from samtailor.fitting.pool import Context, Pool, Watch, base_of_process, cores
+from samtailor.train.interrupt import Interrupted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,7 +23,6 @@ if TYPE_CHECKING:
     from samtailor.data.split import Split
     from samtailor.structures import Sample
     from samtailor.train.config import FitConfig
-    from samtailor.train.progress import Progress
 
 _CHUNK = 8  # images that a process encodes before it takes the next ones
 
@@ -49,14 +46,12 @@ def parallel_fits(
 ) -> dict[str, Path]:
     """Run all fits, at most `workers` at a time, each with its share of the threads. Finished fits are not repeated.
 
-    A script that calls this needs the usual `if __name__ == "__main__":`, because the workers import it.
-
     Args:
-        jobs: fits by name; each process loads the base named in their settings.
+        jobs: fits by name; each worker loads the base named in their settings.
         store: cached embeddings.
-        images: images that all processes encode together before the first fit, with the base of the first job. A fit
+        images: images that all workers encode together before the first fit, with the base of the first job. A fit
             encodes any others that it needs.
-        workers: number of processes.
+        workers: number of workers.
         watch: called from a thread with (name, progress); while encoding the name is "images".
 
     Returns:
@@ -66,29 +61,28 @@ def parallel_fits(
         Interrupted: stopped by Ctrl-C, after all fits have saved.
         SamtailorError: error of the first failing fit; the others stop and save.
     """
-    context = get_context("spawn")  # a fork of a process that has used threads of torch may hang
-    stop, messages = context.Event(), context.Queue()
-    threads = max(1, _threads() // workers)
-    reader = threading.Thread(target=forward, args=(messages, watch or _ignore), daemon=True)
-    reader.start()
-    pool = ProcessPoolExecutor(workers, context, _begin, (stop, messages, threads, shared_cache(store, workers)))
     try:
+        return _all_fits(jobs, store, images, workers, watch)
+    except Interrupted:
+        raise
+    except KeyboardInterrupt as error:
+        raise Interrupted("Stopped; all fits have saved. Run the same command again to continue.") from error
+
+
+def _all_fits(
+    jobs: Mapping[str, Job], store: EmbeddingCache, images: Sequence[Sample], workers: int, watch: Watch | None
+) -> dict[str, Path]:
+    threads = max(1, min(_threads(), cores()) // workers)
+    with Pool(None, store, workers=workers, threads=threads, watch=watch, quiet=False) as pool:
         _encode_all(pool, next(iter(jobs.values())).row.config, images, watch)
-        # long fits first (as far as steps show it), so that none is left over for a single process at the end
+        # long fits first (as far as steps show it), so that none is left over for a single worker at the end
         by_length = sorted(jobs.items(), key=lambda job: -_masks(job[1].row.config))
         pending = {pool.submit(_fit, name, job): name for name, job in by_length}
-        folders = {pending[done]: done.result() for done in as_completed(pending)}
+        folders = {pending[done]: done.result().value for done in as_completed(pending)}
         return {name: folders[name] for name in jobs}
-    except BaseException:
-        stop.set()
-        raise
-    finally:
-        pool.shutdown(cancel_futures=True)
-        messages.put(None)
-        reader.join()
 
 
-def _encode_all(pool: ProcessPoolExecutor, config: FitConfig, images: Sequence[Sample], watch: Watch | None) -> None:
+def _encode_all(pool: Pool, config: FitConfig, images: Sequence[Sample], watch: Watch | None) -> None:
     from samtailor.train.progress import Progress
 
     chunks = [images[start : start + _CHUNK] for start in range(0, len(images), _CHUNK)]
@@ -109,44 +103,25 @@ def _masks(config: FitConfig) -> int:
 def _threads() -> int:
     import torch
 
-    return min(torch.get_num_threads(), cores())
-
-
-def _ignore(name: str, progress: Progress) -> None:
-    pass
+    return torch.get_num_threads()
 
 
 # -- in a worker
 
-_stop: Any = None
-_messages: Any = None
-_store: Any = None
+
+def _encode(context: Context, config: FitConfig, images: Sequence[Sample]) -> None:
+    context.store.prepare(base_of_process(config.base, config.device), images)
 
 
-def _begin(stop: Any, messages: Any, threads: int, cache_settings: Mapping[str, Any]) -> None:
-    global _stop, _messages, _store
-    import torch
-
-    from samtailor.cache.embeddings import EmbeddingCache
-
-    torch.set_num_threads(threads)
-    _stop, _messages, _store = stop, messages, EmbeddingCache(**cache_settings)
-
-
-def _encode(config: FitConfig, images: Sequence[Sample]) -> None:
-    _store.prepare(base_of_process(config.base, config.device), images)
-
-
-def _fit(name: str, job: Job) -> Path:
-    base = base_of_process(job.row.config.base, job.row.config.device)
+def _fit(context: Context, name: str, job: Job) -> Path:
     return fit_entry(
         job.row,
         job.samples,
         job.split,
-        base,
-        _store,
-        progress=lambda progress: _messages.put((name, progress)),
-        stop=_stop.is_set,
+        base_of_process(job.row.config.base, job.row.config.device),
+        context.store,
+        progress=lambda progress: context.report(name, progress),
+        stop=context.stopped,
     )
 
 

@@ -7,7 +7,7 @@ and stored scores are read again.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +23,7 @@ from samtailor.compare.seed_split import SeedSplit, few_shot_config, limit_shots
 from samtailor.data.dataset import class_names
 from samtailor.errors import InputError
 from samtailor.evaluation.scores import Evaluation
+from samtailor.fitting.engines import chosen
 from samtailor.structures import Sample
 from samtailor.train.config import FitConfig, resolve, with_preset
 from samtailor.train.progress import Progress
@@ -88,7 +89,8 @@ def compare(
         regions: evaluate on regions in any case. Methods that need no prompt then get none, unless `prompt` is given.
         refine: also evaluate the test-time refinement of PMM, as a row of its own.
         store: cached embeddings.
-        workers: number of parallel fits, each in a process that loads the base by its name (see `parallel_fits`).
+        workers: number of parallel fits, of all seeds, each in a worker that loads the base by its name (see
+            `parallel_fits`).
         watch: called with (description, progress).
         splits: seed to its images, if they are already split.
 
@@ -106,23 +108,31 @@ def compare(
     regions = regions or any(row.regions for row in entries.values())
     first = next(iter(runs.values()))
     results = _Results()
+    jobs = _Jobs(base, store, workers, watch)
+    todo: list[tuple[int, SeedSplit, list[_Part]]] = []
     for seed in seeds:
         images = splits(seed) if splits else split_for_seed(samples, first, seed, classes, held_out)
-        results.held_out[seed] = tuple(sample.id for sample in images.held_out)
-        joined: dict[str, list[Evaluation]] = {}
+        placed: list[_Part] = []
         for part in parts:
             label = _slug(part[0]) if per_class else "all"
             what = ", ".join([f"seed {seed}", *part[: int(per_class)], *([f"{shots} shots"] if shots else [])])
             folders = {name: Path(out, "fits", str(seed), label, _folder(name, shots)) for name in runs}
             rows = {name: _placed(row, runs[name], seed, part, folders[name]) for name, row in entries.items()}
-            _fit_all(rows, limit_shots(images, first, part), base, store, what, workers, watch)
-            for name, row in rows.items():
-                results.add_fit(f"{name}/{seed}/{label}", row)
-            evaluation = SharedEvaluation(images.held_out, part, prompt, refine, regions)
-            report = None if watch is None else partial(_evaluating, watch, what)
-            for name, scores in evaluation.scores(rows, base, store, Path(out, "scores"), report).items():
+            placed.append(_Part(part, label, what, rows, limit_shots(images, first, part)))
+        todo.append((seed, images, placed))
+    jobs.run([part for _, _, placed in todo for part in placed])
+    for seed, images, placed in todo:
+        results.held_out[seed] = tuple(sample.id for sample in images.held_out)
+        joined: dict[str, list[Evaluation]] = {}
+        for one in placed:
+            jobs.finish(one)
+            for name, row in one.rows.items():
+                results.add_fit(f"{name}/{seed}/{one.label}", row)
+            evaluation = SharedEvaluation(images.held_out, one.classes, prompt, refine, regions)
+            report = None if watch is None else partial(_evaluating, watch, one.what)
+            for name, scores in evaluation.scores(one.rows, base, store, Path(out, "scores"), report).items():
                 joined.setdefault(name, []).append(scores)
-            results.add_undetected(evaluation.undetected(rows))
+            results.add_undetected(evaluation.undetected(one.rows))
         results.add_scores(joined, seed)
     return Comparison(
         scores={name: tuple(scores) for name, scores in results.scores.items()},
@@ -207,27 +217,50 @@ def _placed(row: Entry, config: FitConfig, seed: int, classes: Sequence[str], ou
     return replace(row, config=resolve(placed) if row.kind == "methods" else placed)
 
 
-def _fit_all(
-    rows: Mapping[str, Entry],
-    images: SeedSplit,
-    base: Base,
-    store: EmbeddingCache | None,
-    what: str,
-    workers: int,
-    watch: Watch | None,
-) -> None:
-    """Fit all entries that have trained parameters and are not finished."""
-    learning = {name: row for name, row in rows.items() if row.learns}
-    waiting = [name for name, row in learning.items() if not row.finished]
-    if workers > 1 and len(waiting) > 1 and store is not None:
-        jobs = {f"{name}, {what}": Job(learning[name], images.samples, images.split) for name in waiting}
-        wanted = _to_encode(images, learning[waiting[0]].config.classes)
-        if wanted and not store.room(base, len(wanted)).fits:
-            wanted = []  # each fit encodes the part that it trains on
-        parallel_fits(jobs, store, images=wanted, workers=workers, watch=watch)
-    for name, row in learning.items():
-        report = None if watch is None else partial(watch, f"{name}, {what}")
-        fit_entry(row, images.samples, images.split, base, store, progress=report)
+@dataclass(frozen=True)
+class _Part:
+    """The fits of one seed and one group of classes, which are evaluated together."""
+
+    classes: Sequence[str]
+    label: str
+    what: str
+    rows: Mapping[str, Entry]
+    images: SeedSplit
+
+    def learning(self) -> dict[str, Entry]:
+        """Entries with trained parameters."""
+        return {name: row for name, row in self.rows.items() if row.learns}
+
+
+@dataclass(frozen=True)
+class _Jobs:
+    """The fits of a comparison."""
+
+    base: Base
+    store: EmbeddingCache | None
+    workers: int
+    watch: Watch | None
+
+    def run(self, parts: Sequence[_Part]) -> None:
+        """Run the fits of all seeds and classes that are not finished in workers, if there are any."""
+        jobs: dict[str, Job] = {}
+        wanted: dict[int, Sample] = {}
+        for part in parts:
+            for name, row in part.learning().items():
+                if not row.finished:
+                    jobs[f"{name}, {part.what}"] = Job(row, part.images.samples, part.images.split)
+                    wanted |= {id(one): one for one in _to_encode(part.images, row.config.classes)}
+        if self.store is None or not jobs or (chosen() is None and (self.workers < 2 or len(jobs) < 2)):
+            return
+        if wanted and not self.store.room(self.base, len(wanted)).fits:
+            wanted = {}  # each fit encodes the part that it trains on
+        parallel_fits(jobs, self.store, images=list(wanted.values()), workers=self.workers, watch=self.watch)
+
+    def finish(self, part: _Part) -> None:
+        """Run the fits of a part that are not finished, and check that the finished ones are fits to these images."""
+        for name, row in part.learning().items():
+            report = None if self.watch is None else partial(self.watch, f"{name}, {part.what}")
+            fit_entry(row, part.images.samples, part.images.split, self.base, self.store, progress=report)
 
 
 def _to_encode(images: SeedSplit, classes: Sequence[str] | None) -> list[Sample]:

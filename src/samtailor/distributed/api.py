@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from samtailor.distributed import tasks
+from samtailor.distributed.cost import Price
+from samtailor.distributed.engines.cluster import Resources
 from samtailor.distributed.engines.processes import Processes
-from samtailor.distributed.engines.ray_data import RayData, Resources
+from samtailor.distributed.engines.ray_data import RayData
 from samtailor.distributed.extras import library
 from samtailor.distributed.items import Item, list_items
 from samtailor.distributed.job import Job, Shipment
@@ -31,18 +33,26 @@ class Machines:
         resources: of the cluster; of the processes only the largest number of workers counts.
         timeout: seconds for one image before its worker is ended.
         max_pixels: largest number of pixels of an image; None: the default.
+        price_per_hour: of one worker, in any currency; None: no cost is computed.
 
     Raises:
-        InputError: an unknown engine.
+        InputError: an unknown engine, or a price below 0.
     """
 
     engine: str = "ray"
     resources: Resources = field(default_factory=Resources)
     timeout: float = 120.0
     max_pixels: int | None = None
+    price_per_hour: float | None = None
 
     def __post_init__(self) -> None:
         choose("engine", self.engine, ENGINES)
+        self.price  # noqa: B018 - a wrong price is an error
+
+    @property
+    def price(self) -> Price | None:
+        """Price of the largest number of workers."""
+        return None if self.price_per_hour is None else Price(self.price_per_hour, self.resources.workers[1])
 
     def start(self, job: Job) -> Engine:
         """Start workers."""
@@ -145,7 +155,9 @@ def start(
     del opened
     items = images() if callable(images) else list_items(images)
     layout = Layout(module.TABLE, module.COLUMNS)
-    return run(items, out, layout, settings, lambda: machines.start(job), classes=classes, **running)
+    return run(
+        items, out, layout, settings, lambda: machines.start(job), classes=classes, price=machines.price, **running
+    )
 
 
 __all__ = ["ENGINES", "Machines", "embed", "find", "label", "start"]

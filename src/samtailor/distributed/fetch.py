@@ -9,8 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
+from samtailor.cache.store import open_address
 from samtailor.data.image import decode_image, read_image
-from samtailor.distributed.items import Item, filesystem, is_remote
+from samtailor.distributed.items import Item, is_remote
 from samtailor.errors import DataError, SamtailorError
 
 TRIES = 3
@@ -61,7 +62,7 @@ def _pixels(uri: str) -> np.ndarray:
 
 
 def _bytes(uri: str) -> bytes:
-    system, path = filesystem(uri)
+    system, path = open_address(uri)
     for attempt in range(1, TRIES + 1):
         try:
             with system.open(path, "rb", cache_type="none") as stream:

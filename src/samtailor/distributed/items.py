@@ -14,10 +14,11 @@ from typing import IO, Any
 
 import numpy as np
 
+from samtailor.cache.store import open_address
 from samtailor.data.image import SUFFIXES
 from samtailor.data.listing import natural_key
 from samtailor.distributed.extras import library
-from samtailor.errors import DataError, InputError
+from samtailor.errors import DataError
 from samtailor.predict.files import find_images
 
 ADDRESS = ("uri", "url", "path", "image")
@@ -68,22 +69,6 @@ def list_items(sources: Sequence[str]) -> Iterator[Item]:
 def is_remote(uri: str) -> bool:
     """Whether an address is not a path of this machine."""
     return "://" in uri and not uri.startswith("file://")
-
-
-def filesystem(uri: str) -> tuple[Any, str]:
-    """The file system of an address (fsspec) and the path in it. Credentials are those of the environment.
-
-    Raises:
-        InputError: an unknown kind of address.
-        MissingExtraError: the library for this kind of address is missing.
-    """
-    fsspec = library("fsspec", why="Reading addresses")
-    try:
-        return fsspec.core.url_to_fs(uri)
-    except ValueError as error:
-        raise InputError(f"{uri}: {error}. Use a local path, or an address such as s3://bucket/folder.") from error
-    except ImportError as error:
-        raise InputError(f"{uri}: {error}.") from error
 
 
 def digest(text: str) -> bytes:
@@ -228,7 +213,7 @@ def _chunks(items: Iterable[Item]) -> Iterator[list[Item]]:
 
 
 def _from_pattern(pattern: str) -> Iterator[Item]:
-    system, path = filesystem(pattern)
+    system, path = open_address(pattern)
     files = sorted((file for file in system.glob(path) if _is_image(file)), key=natural_key)
     if not files:
         raise DataError(f"No image matches the pattern {pattern}.")
@@ -237,7 +222,7 @@ def _from_pattern(pattern: str) -> Iterator[Item]:
 
 
 def _from_address(uri: str) -> Iterator[Item]:
-    system, path = filesystem(uri)
+    system, path = open_address(uri)
     if _is_image(path):
         yield Item(PurePosixPath(path).stem, uri)
         return
@@ -257,7 +242,7 @@ def _below(system: Any, root: str, files: Sequence[str]) -> Iterator[Item]:
 
 def _from_lists(source: str) -> Iterator[Item]:
     parquet = library("pyarrow.parquet", why="Reading Parquet lists")
-    system, path = filesystem(source)
+    system, path = open_address(source)
     files = sorted(system.glob(path)) if _MAGIC.search(path) else [path]
     if not files or not all(system.exists(file) for file in files):
         raise DataError(f"There is no Parquet list {source}.")
@@ -294,4 +279,4 @@ def _is_local(system: Any) -> bool:
     return "file" in protocols
 
 
-__all__ = ["IdSet", "Item", "Spool", "digest", "filesystem", "is_remote", "list_items", "spool"]
+__all__ = ["IdSet", "Item", "Spool", "digest", "is_remote", "list_items", "spool"]

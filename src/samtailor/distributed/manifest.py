@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from samtailor import __version__
 from samtailor.distributed import tables
+from samtailor.distributed.cost import Price
 from samtailor.distributed.items import IdSet, digest
 from samtailor.distributed.ledger import SETTINGS, Decode, Ledger, count
 from samtailor.distributed.results import DONE, FAILED, UNREADABLE
@@ -21,13 +23,44 @@ NAMED = 1000
 """Images without a result that are listed by name; all are in the table of images."""
 
 
-def write_manifest(ledger: Ledger, classes: list[str]) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Effort:
+    """What one command took.
+
+    Args:
+        images: that it processed.
+        seconds: until its end.
+        price: of the workers; None: not given.
+    """
+
+    images: int
+    seconds: float
+    price: Price | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """As in the manifest."""
+        content: dict[str, Any] = {"images": self.images, "seconds": round(self.seconds, 1)}
+        if self.price is not None:
+            content |= {"workers": self.price.workers, "price_per_hour": self.price.per_hour}
+            content["cost"] = round(self.price.of(self.seconds), 6)
+        return content
+
+
+def write_manifest(ledger: Ledger, classes: list[str], effort: Effort | None = None) -> dict[str, Any]:
     """Write the manifest of all committed blocks.
 
     Args:
         ledger: of the run.
         classes: in their order.
+        effort: of the command, which is added to those of earlier commands if it processed images. Commands that were
+            killed have none.
     """
+    commands: list[dict[str, Any]] = []
+    if ledger.store.exists(MANIFEST):
+        with suppress(DataError):  # a damaged manifest is replaced
+            commands = ledger.store.read_json(MANIFEST).get("commands", [])
+    if effort is not None and effort.images:
+        commands.append(effort.to_json())
     total = count(ledger.commits)
     bad = list(_bad(ledger))
     content = {
@@ -38,6 +71,7 @@ def write_manifest(ledger: Ledger, classes: list[str]) -> dict[str, Any]:
         "images": sum(total.values()),
         "status": dict(sorted(total.items())),
         "rows": sum(commit["rows"] for commit in ledger.commits.values()),
+        "commands": commands,
         "not_processed": bad[:NAMED],
         "files": sorted((file for c in ledger.commits.values() for file in c["files"]), key=lambda file: file["name"]),
     }
@@ -143,4 +177,4 @@ def _totals(result: Verification, manifest: Mapping[str, Any], ids: list[bytes],
         result.problems.append(f"Status of the images: {dict(status)}, expected {manifest['status']}.")
 
 
-__all__ = ["MANIFEST", "Verification", "verify", "write_manifest"]
+__all__ = ["MANIFEST", "Effort", "Verification", "verify", "write_manifest"]

@@ -10,9 +10,10 @@ from itertools import islice
 from typing import Any, TypeVar
 
 from samtailor.distributed import passes
+from samtailor.distributed.cost import Price
 from samtailor.distributed.items import Item, spool
 from samtailor.distributed.ledger import Layout, Ledger
-from samtailor.distributed.manifest import write_manifest
+from samtailor.distributed.manifest import Effort, write_manifest
 from samtailor.distributed.passes import Engine
 from samtailor.distributed.store import Store
 from samtailor.errors import InputError
@@ -61,6 +62,7 @@ class Summary:
         status: number of images by status.
         not_processed: images that were not read or given up, with the error; at most `manifest.NAMED`.
         seconds: of this run.
+        cost: of this run; None without a price.
     """
 
     images: int = 0
@@ -69,6 +71,7 @@ class Summary:
     status: Counter[str] = field(default_factory=Counter)
     not_processed: list[dict[str, Any]] = field(default_factory=list)
     seconds: float = 0.0
+    cost: float | None = None
 
     @property
     def rate(self) -> float:
@@ -87,6 +90,7 @@ def run(
     classes: Iterable[str] = (),
     overwrite: bool = False,
     retry_failed: bool = False,
+    price: Price | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Summary:
     """Process the images that `out` does not contain yet.
@@ -101,6 +105,7 @@ def run(
         classes: in their order.
         overwrite: delete an earlier result and start again.
         retry_failed: try again what an earlier run gave up.
+        price: of the workers, for the cost of the run.
         progress: called with (images done, images in total).
 
     Raises:
@@ -117,14 +122,17 @@ def run(
         with spool(items, known, sizes.part) as waiting:
             if waiting.missing:
                 _process(waiting.blocks(sizes.block), engine, ledger, sizes, len(known), waiting.missing, progress)
-        content = write_manifest(ledger, list(classes))
+        seconds = time.monotonic() - start
+        done = Effort(waiting.missing, seconds, price)
+        content = write_manifest(ledger, list(classes), done)
     return replace(
         summary,
         images=content["images"],
         rows=content["rows"],
         status=Counter(content["status"]),
         not_processed=content["not_processed"],
-        seconds=time.monotonic() - start,
+        seconds=seconds,
+        cost=None if price is None else price.of(seconds),
     )
 
 

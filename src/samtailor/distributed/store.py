@@ -8,9 +8,10 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
+from samtailor.cache.store import open_address
 from samtailor.data.folder_lock import locked
 from samtailor.data.writing import check_seal, replacing, sealed, sweep
-from samtailor.distributed.items import filesystem, is_remote
+from samtailor.distributed.items import is_remote
 from samtailor.errors import DataError
 from samtailor.limits import MALFORMED
 
@@ -26,7 +27,7 @@ class Store:
         self.folder = str(folder)
         self.local = None if is_remote(self.folder) else Path(self.folder.removeprefix("file://"))
         if self.local is None:
-            self._system, self._root = filesystem(self.folder)
+            self._system, self._root = open_address(self.folder)
 
     def lock(self) -> AbstractContextManager[None]:
         """Keep other drivers of this machine out of a local folder."""

@@ -1,4 +1,4 @@
-"""Jobs in several processes that share the cached embeddings, or one after the other in this process.
+"""Jobs that share the cached embeddings: in several workers, or one after the other in this process.
 
 A small base on cached embeddings hardly gains from a second thread, while two fits in two processes take the time of
 one.
@@ -8,24 +8,23 @@ from __future__ import annotations
 
 import logging
 import os
-import sys
-import threading
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass
-from functools import cache
-from multiprocessing import get_context
-from types import ModuleType, TracebackType
+from functools import cache, partial
+from pathlib import Path
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+from samtailor.fitting.engines import Engine, Setup, Stopped, Watch, chosen
+from samtailor.fitting.engines.processes import Processes
 
 if TYPE_CHECKING:
     from samtailor.bases import Base
     from samtailor.cache.embeddings import EmbeddingCache
     from samtailor.train.progress import Progress
 
-Watch = Callable[[str, "Progress"], None]
 _CACHE_SETTINGS = ("root", "max_bytes", "precision", "encoder_precision")
 
 
@@ -34,16 +33,21 @@ class Context:
     """What a job works with.
 
     Args:
-        base: frozen base model.
+        load: returns the frozen base model of the pool.
         store: cached embeddings.
         report: called with the name of the job and its progress.
         stopped: whether the job should stop.
     """
 
-    base: Base
+    load: Callable[[], Base]
     store: EmbeddingCache
     report: Watch
-    stopped: Callable[[], bool]
+    stopped: Stopped
+
+    @property
+    def base(self) -> Base:
+        """The frozen base model of the pool."""
+        return self.load()
 
 
 class Done(NamedTuple):
@@ -62,46 +66,42 @@ def cores() -> int:
 class Pool:
     """Runs functions of the form `job(context, *arguments)`; use it in a `with` statement.
 
-    Scripts need no `if __name__ == "__main__":`, since the processes do not import the main module of this one.
-
     Args:
-        base: frozen base model; the processes load it by its name.
+        base: frozen base model; workers load it by its name. None: jobs load their own, see `base_of_process`.
         store: cached embeddings.
-        workers: number of processes; 1 runs each job in this process when it is submitted.
-        device: of the base in the processes.
-        watch: called with the name of a job and its progress, from a thread if there are processes.
-        stop: polled by the jobs of this process; `Pool.stop` stops those of other processes.
+        workers: number of workers. A single one is this process, which runs each job when it is submitted, unless
+            `engines.running_on` has chosen an engine.
+        threads: torch threads of a worker; None: its share of the cores.
+        device: of the base in the workers.
+        watch: called with the name of a job and its progress, from a thread if there are workers.
+        stop: polled by the jobs of this process; `Pool.stop` stops those of workers.
+        quiet: hide warnings in the workers, where they are about parts of one fit.
     """
 
     def __init__(
         self,
-        base: Base,
+        base: Base | None,
         store: EmbeddingCache,
         *,
         workers: int = 1,
+        threads: int | None = None,
         device: str | None = None,
         watch: Watch | None = None,
-        stop: Callable[[], bool] | None = None,
+        stop: Stopped | None = None,
+        quiet: bool = True,
     ) -> None:
-        self.workers = workers
-        self._executor: ProcessPoolExecutor | None = None
-        self._here = Context(base, store, watch or _ignore, stop or _never)
-        self._stopping = False
-        if workers > 1:
-            context = get_context("spawn")  # a fork of a process that has used threads of torch may hang
-            self._stop, self._messages = context.Event(), context.Queue()
-            self._reader = threading.Thread(target=forward, args=(self._messages, watch or _ignore), daemon=True)
-            self._reader.start()
-            settings = shared_cache(store, workers)
-            threads = max(1, cores() // workers)
-            arguments = (self._stop, self._messages, threads, settings, base.name, device)
-            self._executor = ProcessPoolExecutor(workers, context, _begin, arguments)
+        self.workers, start = workers, chosen()
+        self._engine: Engine | None = None
+        self._here = Context(_no_base if base is None else lambda: base, store, watch or _ignore, stop or _never)
+        if workers > 1 or start is not None:
+            arguments = (_shared_cache(store, workers), None if base is None else base.name, device, quiet)
+            threads = threads or max(1, cores() // workers)
+            self._engine = (start or Processes)(Setup(workers, threads, _begin, arguments, watch or _ignore))
 
     def submit(self, job: Callable[..., Any], *arguments: Any) -> Future[Done]:
         """Start a job; the future has its value, or its exception."""
-        if self._executor is not None:
-            with _without_main():
-                return self._executor.submit(_in_worker, job, arguments)
+        if self._engine is not None:
+            return self._engine.submit(_in_worker, job, arguments)
         future: Future[Done] = Future()
         try:
             future.set_result(_timed(job, self._here, arguments))
@@ -111,9 +111,8 @@ class Pool:
 
     def stop(self) -> None:
         """Let all jobs stop."""
-        if self._executor is not None:
-            self._stop.set()
-            self._executor.shutdown(wait=False, cancel_futures=True)
+        if self._engine is not None:
+            self._engine.stop()
 
     def __enter__(self) -> Pool:
         return self
@@ -121,13 +120,11 @@ class Pool:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._executor is None:
+        if self._engine is None:
             return
         if error is not None:
-            self._stop.set()
-        self._executor.shutdown(cancel_futures=True)
-        self._messages.put(None)
-        self._reader.join()
+            self._engine.stop()
+        self._engine.close()
 
 
 def _timed(job: Callable[..., Any], context: Context, arguments: tuple[Any, ...]) -> Done:
@@ -144,26 +141,14 @@ def _never() -> bool:
     return False
 
 
-def shared_cache(store: EmbeddingCache, workers: int) -> dict[str, Any]:
-    """Arguments of the `EmbeddingCache` of each of several processes that share a cache."""
-    return {name: getattr(store, name) for name in _CACHE_SETTINGS} | {"sharers": workers}
+def _no_base() -> Base:
+    raise RuntimeError("This pool has no base model.")
 
 
-def forward(messages: Any, watch: Watch) -> None:
-    """Call `watch` with each message of a queue, until there is a None."""
-    while (message := messages.get()) is not None:
-        watch(*message)
-
-
-@contextmanager
-def _without_main() -> Iterator[None]:
-    """Hide the main module, which a spawned process would import and run again."""
-    main = sys.modules["__main__"]
-    sys.modules["__main__"] = ModuleType("__main__")
-    try:
-        yield
-    finally:
-        sys.modules["__main__"] = main
+def _shared_cache(store: EmbeddingCache, workers: int) -> dict[str, Any]:
+    """Arguments of the `EmbeddingCache` of each of several workers that share a cache."""
+    settings = {name: getattr(store, name) for name in _CACHE_SETTINGS}
+    return {**settings, "root": Path(store.root).absolute(), "sharers": workers}
 
 
 # -- in a worker
@@ -172,23 +157,21 @@ _context: Context | None = None
 
 
 def _begin(
-    stop: Any, messages: Any, threads: int, cache_settings: dict[str, Any], base: str, device: str | None
+    report: Watch, stopped: Stopped, cache_settings: dict[str, Any], base: str | None, device: str | None, quiet: bool
 ) -> None:
     global _context
-    import signal
-
     import torch
 
     from samtailor.cache.embeddings import EmbeddingCache
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the first one stops the others
-    logging.getLogger("samtailor").setLevel(logging.ERROR)  # warnings are about parts of one fit
-    torch.set_flush_denormal(True)  # before torch starts its threads, see `train.denormals`
-    torch.set_num_threads(threads)
-    store = EmbeddingCache(**cache_settings)
-    _context = Context(
-        base_of_process(base, device), store, lambda name, progress: messages.put((name, progress)), stop.is_set
-    )
+    if quiet:
+        logging.getLogger("samtailor").setLevel(logging.ERROR)
+    load: Callable[[], Base] = _no_base
+    if base is not None:
+        torch.set_flush_denormal(True)  # before torch starts its threads, see `train.denormals`
+        load = partial(base_of_process, base, device)
+        load()  # its time is not that of the first job
+    _context = Context(load, EmbeddingCache(**cache_settings), report, stopped)
 
 
 @cache
@@ -205,4 +188,4 @@ def _in_worker(job: Callable[..., Any], arguments: tuple[Any, ...]) -> Done:
     return _timed(job, _context, arguments)
 
 
-__all__ = ["Context", "Done", "Pool", "Watch", "base_of_process", "cores", "forward", "shared_cache"]
+__all__ = ["Context", "Done", "Pool", "Watch", "base_of_process", "cores"]

@@ -7,14 +7,14 @@ retried by Ray only in the first pass; after that `passes` isolates images.
 from __future__ import annotations
 
 import logging
-import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from samtailor.distributed.engines import cluster
+from samtailor.distributed.engines.cluster import Resources
 from samtailor.distributed.extras import library
 from samtailor.distributed.fetch import Decoded
 from samtailor.distributed.items import Item
@@ -22,38 +22,6 @@ from samtailor.distributed.job import Job
 from samtailor.distributed.results import Result
 from samtailor.distributed.worker import Worker, prepare, read
 from samtailor.errors import InputError, SamtailorError
-
-_MEMORY = 256 * 2**20
-"""Object store of a local cluster, bytes."""
-
-
-@dataclass(frozen=True)
-class Resources:
-    """What a cluster is asked for.
-
-    Args:
-        address: "auto" on a machine of the cluster, or "host:6379"; None starts a cluster on this machine.
-        workers: (smallest, largest) number of model actors; Ray Data adapts the number.
-        cpus: of a model actor; may be a fraction.
-        gpus: of a model actor; may be a fraction.
-        readers: largest number of tasks that read images at the same time; None: as many as there are free CPUs.
-
-    Raises:
-        InputError: an address of Ray Client.
-    """
-
-    address: str | None = None
-    workers: tuple[int, int] = (1, 1)
-    cpus: float = 1.0
-    gpus: float = 0.0
-    readers: int | None = None
-
-    def __post_init__(self) -> None:
-        if self.address is not None and self.address.startswith("ray://"):
-            raise InputError(
-                f"{self.address} is an address of Ray Client, over which Ray Data does not run. Run the command on a "
-                "machine of the cluster with --address auto, for example by: ray job submit -- samtailor batch ..."
-            )
 
 
 class RayData:
@@ -72,9 +40,9 @@ class RayData:
         self._ray = library("ray", why="The engine ray")
         library("ray.data", why="The engine ray")
         self._resources = resources
-        self._started = not self._ray.is_initialized()
-        if self._started:
-            self._connect()
+        # CPUs are only a count for Ray: the readers get their own beside the workers
+        cpus = resources.workers[1] * resources.cpus + (resources.readers or 1)
+        self._started = cluster.connect(self._ray, resources.address, cpus, "Use --engine processes.")
         self._job = self._ray.put(job)
 
     def run(self, blocks: Sequence[Sequence[Item]], group: int) -> Iterator[Result]:
@@ -92,31 +60,6 @@ class RayData:
         """Disconnect, and stop a cluster that was started here."""
         if self._started:
             self._ray.shutdown()
-
-    def _connect(self) -> None:
-        wanted = self._resources
-        arguments: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
-        if wanted.address is None:
-            readers = wanted.readers or 1
-            # CPUs are only a count for Ray: the readers get their own beside the workers
-            cpus = int(wanted.workers[1] * wanted.cpus + readers + 0.999)
-            # Ray's workers have the lowest priority of the machine by default, and its core prints to the terminal
-            for name, value in {"RAY_worker_niceness": "0", "RAY_BACKEND_LOG_LEVEL": "fatal"}.items():
-                os.environ.setdefault(name, value)
-            # "local": a cluster of its own, also where another one runs on this machine, or has left its address
-            arguments |= {"address": "local", "num_cpus": cpus, "include_dashboard": False}
-            arguments |= {"object_store_memory": 2 * _MEMORY}
-        else:
-            arguments["address"] = wanted.address
-        try:
-            self._ray.init(**arguments)
-        except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
-            if wanted.address is None:
-                raise InputError(f"Ray could not be started: {error}. Use --engine processes.") from error
-            raise InputError(
-                f"There is no Ray cluster at {wanted.address}: {error}. Check --address, or leave it out to start a "
-                "cluster on this machine."
-            ) from error
 
     def _configure(self) -> None:
         context = self._ray.data.DataContext.get_current()
