@@ -66,7 +66,7 @@ def test_a_contest_is_the_default_and_ends_in_words(work, tmp_path):
 def test_one_image_is_enough_and_it_is_said_that_nothing_was_compared(work, tmp_path):
     fit.run(work(1), channel := Recorder())
     done = channel.of("done")[0]["done"]
-    assert "With one image nothing can be compared" in done["message"]
+    assert "not compared with the base model" in done["message"]
     assert artefact.read_meta(tmp_path / "fit-1").inference.base_prompts == ("click", "box")
     assert json.loads((tmp_path / "fit-1" / "gallery.json").read_text())["images"] == []
 

@@ -12,15 +12,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
 from samtailor.masks.nms import CONTAINMENT
 from samtailor.masks.rle import encode
-
-if TYPE_CHECKING:
-    from samtailor.predict.source import AdapterSource
 
 Pairs = frozenset[frozenset[str]]
 """Pairs of classes that compete."""
@@ -47,7 +44,15 @@ class Scored(Protocol):
 Object = TypeVar("Object", bound=Scored)
 
 
-def exclusive_pairs(sources: Iterable[AdapterSource]) -> Pairs:
+class Competing(Protocol):
+    """An adapter with the prompt source that it uses, such as `source.AdapterSource`."""
+
+    @property
+    def exclusive(self) -> Iterable[Iterable[str]]:
+        """Pairs of classes that compete."""
+
+
+def exclusive_pairs(sources: Iterable[Competing]) -> Pairs:
     """The pairs of classes that compete according to any of the adapters."""
     return frozenset(frozenset(pair) for source in sources for pair in source.exclusive)
 

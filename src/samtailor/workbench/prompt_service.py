@@ -200,8 +200,8 @@ class PromptService:
         """Name of the adapter that answers a prompt, by the class; classes may have been renamed after the fit."""
         names = (now for now in self._project.settings.aliases.items() if now[1] == prompt.label)
         for label in (prompt.label, *(earlier for earlier, _ in names)):
-            if (found := self.engine.answering(adapter, replace(prompt, label=label))) is not None:
-                return found
+            if (name := self.engine.answering(adapter, replace(prompt, label=label))) is not None:
+                return name
         return None
 
     @property

@@ -57,12 +57,12 @@ def objects(loaded: LoadedAdapter, predictor: Predictor, threshold: float | None
     sources = sorted(loaded.sources(threshold), key=lambda source: source.tiles)
     image = predictor.image if sources[-1].tiles > 1 else _NO_IMAGE
     decoder = BatchedDecoder(predictor.base, {name: predictor.segmenter(name) for name in predictor.adapters})
-    found: list[_StableMask] = []
+    masks: list[_StableMask] = []
     for number, source in enumerate(sources):
         if number and sources[number - 1].tiles > 1:  # tiles have replaced the image
             predictor.set_image(image)
-        found += _of_source(source, decoder, predictor, image)
-    competing = compete(found, exclusive_pairs(sources), certainty=lambda one: one.prompt.certainty)
+        masks += _of_source(source, decoder, predictor, image)
+    competing = compete(masks, exclusive_pairs(sources), certainty=lambda one: one.prompt.certainty)
     kept = sorted(competing, key=lambda instance: -instance.score)
     return [_object(loaded, instance, f"a{i}") for i, instance in enumerate(kept, 1)]
 

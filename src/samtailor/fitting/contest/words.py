@@ -20,7 +20,7 @@ def contest_sentences(figures: Mapping[str, Any], gate: Gate | None, strength: M
     """Sentences about a finished contest.
 
     Args:
-        figures: of the adapter; "contest" has what the contest found.
+        figures: of the adapter; "contest" has the outcome of the contest.
         gate: its decisions.
         strength: see `InferenceSpec`.
     """
@@ -109,13 +109,13 @@ def _region(one: Decision, contest: Mapping[str, Any]) -> str:
 
 def _clicks(contest: Mapping[str, Any]) -> list[str]:
     """A warning where one click on each object gives better masks than no prompt."""
-    found = contest.get("clicks")
-    if not found:
+    poorer = contest.get("clicks")
+    if not poorer:
         return []
-    who = "adapter" if found["adapter"] else "base model"
+    who = "adapter" if poorer["adapter"] else "base model"
     return [
-        f"The masks without a prompt are poor: one click on each object has Dice {_percent(found['click'])} on the "
-        f"same images (by the {who}), no prompt {_percent(found['region'])}. Use clicks, or mark more images."
+        f"The masks without a prompt are poor: one click on each object has Dice {_percent(poorer['click'])} on the "
+        f"same images (by the {who}), no prompt {_percent(poorer['region'])}. Use clicks, or mark more images."
     ]
 
 

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 ENDED_EARLY = "The fit was ended on request; this is its best result so far."
 FEW_IMAGES = (
-    "With one image nothing can be compared: nobody knows yet how good the adapter is. Accept more images with objects "
-    "and fit again."
+    "The adapter was not compared with the base model: this needs accepted images of at least two groups. Accept more "
+    "images with objects and fit again."
 )
 
 
