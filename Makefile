@@ -49,7 +49,7 @@ ONLY ?=
 SOME := $(if $(ONLY),--only $(ONLY))
 RESULTS := bundled-base demo demo-seeds real-data few-shot-8 few-shot-every instances speed label-rate users-hour \
 	closer-look views presets companion find tailor-trials resident-order embedding-precision round-trips fuzzing faults \
-	base-sources base-training machine-faults cases two-processes bench auto
+	base-sources base-training machine-faults cases two-processes bench auto offsets
 
 .PHONY: figures $(addprefix results-,$(RESULTS))
 
@@ -122,6 +122,10 @@ results-views: env
 results-find: export OMP_NUM_THREADS = 1
 results-find: env
 	$(BIN)/python tools/measure_find.py --data $(DATA) --out $(RUNS)/find $(SOME)
+
+results-offsets: export OMP_NUM_THREADS = 1
+results-offsets: env
+	$(BIN)/python tools/measure_offsets.py --data $(DATA) --data-open $(DATA_OPEN) --out $(RUNS)/offsets $(SOME)
 
 results-companion: env
 	OMP_NUM_THREADS=1 $(BIN)/python tools/measure_companion.py --data $(DATA) --out $(RUNS)/companion $(SOME)

@@ -1,0 +1,120 @@
+"""Where to cut a region map: Dice on test images by the offset of its logits and the plan of tiled inference.
+
+    python tools/measure_offsets.py --data DATA --data-open DATA_OPEN --out RUNS [--only wagons,plates] [--seeds 0,1]
+        [--shots 8] [--steps 200] [--images 24]
+
+Writes results/offsets.json. The map is that of the candidate `tailor` of the contest of `auto`, fitted on images that
+are drawn with the seed; other images are the test images. Fits are kept in RUNS.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import results
+from results import Cell, Column, Figure, Table
+from samtailor import artefact
+from samtailor.bases import Base, load_base
+from samtailor.cache.embeddings import EmbeddingCache
+from samtailor.data.dataset import open_dataset
+from samtailor.data.split import Split
+from samtailor.fitting.contest.candidates.tailor import SETTINGS
+from samtailor.fitting.contest.region_variant import ALL, OFFSETS, RegionVariant, threshold
+from samtailor.fitting.contest.scoring import region_scores
+from samtailor.fitting.run import Run
+from samtailor.fitting.select_inference import PLANS
+from samtailor.structures import Sample
+from samtailor.train.config import FitConfig, resolve
+
+SETS: dict[str, tuple[str, tuple[str, ...] | None]] = {
+    "wagons": ("Wires and sacks on wagons (thin, small)", None),
+    "plates": ("Licence plates", None),
+    "facades": ("Signboards", ("signboard",)),
+    "lesions": ("Skin lesions", None),
+}
+
+
+def main() -> None:
+    options = _options()
+    base, store = load_base(), EmbeddingCache()
+    tables = {name: _table(name, base, store, options) for name in options.only or SETS}
+    results.save(
+        "offsets",
+        tables,
+        title="Where to cut a region map: Dice on test images",
+        units="percent, mean over seeds; columns: probability of the map above which a pixel belongs to the object",
+        notes=[f"{options.shots} images to fit, {options.steps} steps, {options.images} test images per seed."],
+        base=base,
+        seeds=options.seeds,
+        file=options.results,
+    )
+
+
+def _table(name: str, base: Base, store: EmbeddingCache, options: argparse.Namespace) -> Table:
+    by_seed = [_scores(name, seed, base, store, options) for seed in options.seeds]
+    columns = [Column(key="plan", label="Plan")]
+    columns += [Column(key=f"offset-{offset}", label=f"{threshold(offset):.2f}") for offset in OFFSETS]
+    rows: dict[str, dict[str, Cell]] = {}
+    for number, plan in enumerate(PLANS):
+        cells: dict[str, Cell] = {"plan": str(plan)}
+        for one in (one for one in ALL if one.plan == number):
+            values = tuple(scores[one] for scores in by_seed)
+            cells[f"offset-{one.offset:g}"] = Figure(value=float(np.mean(values)), seeds=values)
+        rows[f"plan-{number}"] = cells
+    print(name, {key: row for key, row in rows.items()}, flush=True)
+    return Table(title=SETS[name][0], columns=tuple(columns), rows=rows)
+
+
+def _scores(
+    name: str, seed: int, base: Base, store: EmbeddingCache, options: argparse.Namespace
+) -> Mapping[RegionVariant, float]:
+    """Mean Dice of each variant in percent."""
+    folder = next(one for one in (options.data / name, options.data_open / name) if one.is_dir())
+    samples = open_dataset(folder)
+    classes = SETS[name][1] or tuple(sorted({one.label for sample in samples for one in sample.annotations}))
+    usable = [sample for sample in samples if sample.of(classes)]
+    order = np.random.default_rng(seed).permutation(len(usable))
+    train = [usable[index] for index in order[: options.shots]]
+    tests = [usable[index] for index in order[options.shots : options.shots + options.images]]
+    out = options.out / f"{name}-{seed}-{options.shots}-{options.steps}"
+    if not (out / artefact.METADATA).is_file():
+        _fit(out, folder, train, classes, seed, base, store, options.steps)
+    scores = region_scores(artefact.load(out, base).segmenter, tests, classes, store)
+    return {one: results.percent(scores.mean(one.name)) for one in ALL}
+
+
+def _fit(
+    out: Path, folder: Path, train: Sequence[Sample], classes: tuple[str, ...], seed: int, base: Base,
+    store: EmbeddingCache, steps: int,
+) -> None:  # fmt: skip
+    settings: dict[str, Any] = {
+        **SETTINGS, "data": str(folder), "classes": classes, "out": out, "seed": seed, "steps": steps, "warmup": 20,
+        "schedule": "cosine", "val": 0, "selection": "last", "fallback": False, "trackers": (), "views": 8,
+        "checkpoint_every": steps, "eval_every": steps,
+    }  # fmt: skip
+    config = resolve(FitConfig(method="tailor", **settings))
+    split = Split(train=tuple(sample.id for sample in train))
+    Run(config, out, train, classes, base, split, store, False, None, None).result()
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--data-open", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--only", type=lambda text: text.split(","), help="sets to measure")
+    parser.add_argument("--seeds", type=lambda text: [int(one) for one in text.split(",")], default=[0, 1])
+    parser.add_argument("--shots", type=int, default=8)
+    parser.add_argument("--steps", type=int, default=200)
+    parser.add_argument("--images", type=int, default=24, help="test images")
+    results.add_option(parser, "offsets")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
