@@ -238,3 +238,20 @@ def test_numbers_that_cannot_be_written_are_refused_in_words(value):
 
     with pytest.raises(DataError, match="exceeds the limit width of 65,536"):
         hold(value, "width", "rank")
+
+
+@pytest.mark.parametrize(
+    "name", ["num_point_embeddings", "num_multimask_outputs", "num_mask_tokens", "num_hidden_layers"]
+)
+def test_a_configuration_cannot_declare_thousands_of_modules(tmp_path, name):
+    """They take time to build, even where nothing is allocated."""
+    from samtailor.limits.model_files import read_model_config
+
+    for value, sound in ((4, True), (65_536, False)):
+        file = tmp_path / "config.json"
+        file.write_text(json.dumps({"model_type": "sam", "mask_decoder_config": {name: value}}), encoding="utf-8")
+        if sound:
+            assert read_model_config(file)["model_type"] == "sam"
+        else:
+            with pytest.raises(DataError, match=name):
+                read_model_config(file)

@@ -89,6 +89,10 @@ def refuse_not_finite(tensors: Mapping[str, Tensor], what: str) -> None:
             raise DataError(f"{what}: the tensor {name} has {bad:,} values that are NaN or infinite.")
 
 
+_MODULES = ("layers", "blocks", "depth", "stages", "levels", "point_embeddings", "multimask_outputs", "mask_tokens")
+"""Parts of the names of fields that are numbers of modules: building each of them takes time, also without memory."""
+
+
 def _check_config(config: Mapping[str, Any], where: str) -> None:
     for key, value in config.items():
         if (key in CODE_KEYS and value) or (key in _ATTENTION and value not in _PLAIN_ATTENTION):
@@ -97,7 +101,7 @@ def _check_config(config: Mapping[str, Any], where: str) -> None:
             if isinstance(one, dict):
                 _check_config(one, where)
             elif isinstance(one, int | float) and not isinstance(one, bool):
-                layers = any(word in key for word in ("layers", "blocks", "depth"))
+                layers = any(word in key for word in _MODULES)
                 hold(abs(one), "layers" if layers else "width", f"{where}, {key}")
 
 
