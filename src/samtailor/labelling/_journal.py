@@ -22,7 +22,7 @@ from samtailor.data.writers import LabelledImage, LabelledObject
 from samtailor.data.writing import check_seal, replacing, sealed, sweep, write_json
 from samtailor.errors import InputError
 from samtailor.limits import MALFORMED
-from samtailor.masks.rle import to_json
+from samtailor.masks.rle import from_json, to_json
 
 HOME, SETTINGS = ".label", "settings.json"
 
@@ -99,7 +99,7 @@ def _plain(one: LabelledObject) -> dict[str, Any]:
 
 
 def _object(row: Mapping[str, Any]) -> LabelledObject:
-    rle = {"size": row["size"], "counts": row["counts"].encode("ascii")}
+    rle = from_json(row)
     polygons = tuple(_unpacked(ring) for ring in row["outlines"]) if "outlines" in row else None
     return LabelledObject(row["label"], rle, row["score"], row["adapter"], polygons)
 

@@ -1,11 +1,11 @@
 """Classes that compete for a pixel: where their labels never overlap, a pixel belongs to one of them at most.
 
-Which classes compete is decided by the labels that an adapter was fitted on (`fitting.overlap`) and kept with it
-(`InferenceSpec.exclusive`). Objects of automatic mode are separated here, after duplicates have been dropped and masks
-have been postprocessed, in predict, label, serve and the page. A pixel that objects of competing classes share goes to
-the one of higher score there: the probability of the pixel where the object is a part of a region map, else the score
-of the object, both in [0, 1]. Objects of classes that do not compete keep all of their pixels, such as parts within a
-whole.
+Which classes compete is decided by the labels that an adapter was fitted on (`fitting.contest.overlap`) and kept with
+it (`InferenceSpec.exclusive`). Objects of automatic mode are separated here, after duplicates have been dropped and
+masks have been postprocessed, in predict, label, serve and the page. A pixel that objects of competing classes share
+goes to the one of higher score there: the probability of the pixel where the object is a part of a region map, else
+the score of the object, both in [0, 1]. Objects of classes that do not compete keep all of their pixels, such as
+parts within a whole.
 """
 
 from __future__ import annotations

@@ -53,7 +53,7 @@ class Bundled:
     def backbone_in(self, base: Base) -> EfficientNetLite | None:
         """The network of this companion inside the encoder of a base; None if it sees other images or differs."""
         same = (tuple(base.mean), tuple(base.std)) == (tuple(self.mean), tuple(self.std))
-        return _backbone(base) if same and _contains(base, self.size, self.weights_key) else None
+        return _contained(base, self.size, self.weights_key) if same else None
 
     def of_backbone(self, maps: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """As `maps`, from what the backbone returns: maps at strides 4, 8, 16 and 32."""
@@ -90,12 +90,13 @@ def _normalized(x: Tensor) -> Tensor:
 
 def in_encoder_of(base: Base) -> bool:
     """Whether the image encoder of a base contains this backbone, with these weights, and its input has this size."""
-    return _backbone(base) is not None and _contains(base, *_identity())
+    return _backbone(base) is not None and _contained(base, *_identity()) is not None
 
 
-def _contains(base: Base, size: int, key: str) -> bool:
+def _contained(base: Base, size: int, key: str) -> EfficientNetLite | None:
+    """The backbone of the image encoder if it has this input size, in pixels, and these weights."""
     trunk = _backbone(base)
-    return trunk is not None and base.size == size and _trunk_memo.weights_key(trunk) == key
+    return trunk if trunk is not None and base.size == size and _trunk_memo.weights_key(trunk) == key else None
 
 
 def _backbone(base: Base) -> EfficientNetLite | None:

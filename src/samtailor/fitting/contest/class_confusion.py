@@ -13,6 +13,7 @@ from samtailor.data.writing import write_json
 from samtailor.fitting.folder import OUT_OF_FOLD
 from samtailor.limits import parse_json, read_bytes
 from samtailor.masks.confusion import Confusion, region_confusion
+from samtailor.masks.rle import from_json
 from samtailor.structures import Annotation
 
 FILE = "confusion.json"
@@ -28,12 +29,12 @@ def write_confusion(out: Path) -> None:
     Args:
         out: folder with the adapter of each class in a folder of its own.
     """
-    parts = {name: _content(Path(folder)) for name, folder in artefact.members(out).items()}
-    known = [part for part in parts.values() if part is not None]
+    folders = artefact.members(out).values()
+    known = [part for folder in folders if (part := _content(Path(folder))) is not None]
     if len(known) < 2:
         return
     classes = [part["class"] for part in known]
-    metas = (artefact.read_meta(folder) for folder in artefact.members(out).values())
+    metas = (artefact.read_meta(folder) for folder in folders)
     pairs = sorted({tuple(sorted(pair)) for meta in metas for pair in meta.inference.exclusive})
     confusion = region_confusion(_images(known), classes, classes)
     write_json(out / FILE, {**confusion.to_json(), "totals": confusion.totals.tolist(), "exclusive": pairs})
@@ -74,7 +75,7 @@ def _images(
 
 
 def _mask(runs: Mapping[str, Any]) -> np.ndarray:
-    return Annotation("", {**runs, "counts": runs["counts"].encode("ascii")}).mask
+    return Annotation("", from_json(runs)).mask
 
 
 __all__ = ["FILE", "LEAST", "confusion_words", "write_confusion"]

@@ -44,12 +44,12 @@ def annotator_budget(budget: str | None, classes: Sequence[str]) -> str:
     count = max(1, len(classes))
     if budget is None:
         return f"{ANNOTATOR_SECONDS * count:g}s"
-    if count > 1 and budgets.seconds(budget) < LEAST_SECONDS * count:
+    given = budgets.seconds(budget)
+    if count > 1 and given < LEAST_SECONDS * count:
         raise InputError(
             f"A fit of {count} classes needs a budget of {LEAST_SECONDS * count:g}s or more, got {budget}. Give it "
             "more time, or choose fewer classes."
         )
-    budgets.seconds(budget)
     return budget
 
 

@@ -120,7 +120,7 @@ def _read(file: Path) -> dict[str, Any]:
 def _measured(rle: dict[str, Any]) -> dict[str, Any]:
     from pycocotools import mask as coco
 
-    packed = {"size": rle["size"], "counts": rle["counts"].encode("ascii")}
+    packed = rle_masks.from_json(rle)
     return {
         "segmentation": rle,
         "area": int(coco.area(packed)),

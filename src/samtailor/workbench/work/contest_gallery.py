@@ -17,7 +17,7 @@ from samtailor.data.writing import write_json
 from samtailor.fitting.folder import OUT_OF_FOLD
 from samtailor.limits import parse_json, read_bytes
 from samtailor.masks.metrics import iou
-from samtailor.masks.rle import encode, to_json
+from samtailor.masks.rle import encode, from_json, to_json
 from samtailor.predict.predictor import Predictor
 from samtailor.prompts.mask_center import center
 from samtailor.structures import Annotation
@@ -81,7 +81,7 @@ def _row(predictor: Predictor, sample: Sample, label: str, row: Mapping[str, Any
     for one in sample.of((label,)):
         masks, scores, _ = predictor.predict([list(center(one.mask))], [1])
         before |= masks[scores.argmax()].astype(bool)
-    after = Annotation("", {**row["rle"], "counts": row["rle"]["counts"].encode("ascii")}).mask
+    after = Annotation("", from_json(row["rle"])).mask
     return {
         "id": sample.id, "class": label, "object": 0, "truth": to_json(region.annotations[0].rle),
         "before_iou": round(float(iou(before, truth)), 4), "after_iou": round(float(iou(after, truth)), 4),

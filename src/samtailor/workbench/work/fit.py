@@ -23,6 +23,7 @@ from samtailor.fitting.folder import CHECKPOINT
 from samtailor.fitting.gate import MIN_OBJECTS, gate_of
 from samtailor.fitting.gate_words import sentences
 from samtailor.fitting.proposals import fit_proposals, plan_tiles
+from samtailor.masks.rle import from_json
 from samtailor.predict import auto as automatic
 from samtailor.proposals import disk
 from samtailor.serve.limits import Limits
@@ -143,7 +144,7 @@ def _sample(root: Path, limits: Limits, row: Mapping[str, Any]) -> Sample:
         return image_of_row(root, row, limits)
 
     def annotations() -> list[Annotation]:
-        objects = ((o["class"], {**o["rle"], "counts": o["rle"]["counts"].encode("ascii")}) for o in row["objects"])
+        objects = ((o["class"], from_json(o["rle"])) for o in row["objects"])
         return [Annotation(label, rle) for label, rle in objects]
 
     if row.get("pages", 1) > 1:
