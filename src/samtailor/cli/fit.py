@@ -36,7 +36,11 @@ def fit_command(
         str | None, typer.Option(metavar="NAME", help="Method: {methods} (docs/methods/index.md). Default: auto.")
     ] = None,
     budget: Annotated[
-        str | None, typer.Option(metavar="TIME", help="Time for the contest of --method auto: 30s, 2m, 10m, 1h.")
+        str | None,
+        typer.Option(
+            metavar="TIME",
+            help="Time for the contest of --method auto: 30s, 2m, 10m, 1h; default: 2m, or a minute for each class.",
+        ),
     ] = None,
     plan: Annotated[
         Path | None,
