@@ -203,6 +203,17 @@ def test_each_class_has_a_contest_of_its_own_if_the_budget_allows(tmp_path, tiny
     assert (joint.parts, artefact.read_meta(tmp_path / "b").classes) == ({}, ("disc", "square"))
 
 
+def test_contests_of_several_classes_may_use_processes_too(tmp_path, base_folder, tiny_samples, monkeypatch):
+    """The base is loaded once for all classes, and still has a name that processes can load it by."""
+    from samtailor.fitting import contest
+
+    asked = []
+    monkeypatch.setattr(contest, "_workers", lambda config, seconds, by_name: asked.append(by_name) or 1)
+    short = {"classes": ("disc", "square"), "steps": 1, "views": 1, "budget": "60s", "base": str(base_folder)}
+    fit(settings(tmp_path, **short), samples=tiny_samples[:2], store=EmbeddingCache(tmp_path / "cache"))
+    assert asked == [True, True]
+
+
 @pytest.mark.slow
 def test_processes_share_the_work_of_a_plain_script(tmp_path, base_folder, data_folder):
     """Without `if __name__ == "__main__":`, which a spawned process would otherwise need."""
