@@ -68,8 +68,8 @@ def test_the_table_of_several_classes_says_who_answers_and_what_more_masks_bring
     rows = [{"masks": 8, "gain": 0.021, "error": 0.015}, {"masks": 16, "gain": 0.03, "error": 0.025}]
     parts = {
         "a": part(
-            decision("click", "adapter", 0.6, 0.5), decision("box", "base", 0.6, 0.7), decision("region", "adapter", 0.8),
-            rows=rows,
+            decision("click", "adapter", 0.6, 0.5), decision("box", "base", 0.6, 0.7),
+            decision("region", "adapter", 0.8), rows=rows,
         ),
         "b": part(Decision("click", 3, 3, 3, "base")),
         "c": FitResult(Path("c"), FitConfig(), {}),
