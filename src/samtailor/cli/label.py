@@ -69,7 +69,8 @@ def print_result(result: Labelled, out: Path, format: str, image_files: str) -> 
     earlier = f" ({result.earlier} from an earlier run)" if result.earlier else ""
     total = result.objects.total()
     what = " (boxes)" if total and result.boxes == total else ""
-    objects = ", ".join(f"{number} {name}{what}" for name, number in sorted(result.objects.items())) or "no objects"
+    classes = ", ".join(f"{name} {number}" for name, number in sorted(result.objects.items()))
+    objects = f"{counted(total, 'object')}{what} ({classes})" if total else "no objects"
     say(f"{counted(result.images, 'image')}{earlier} with {objects} in {out}.")
     if total and result.images > 1:
         each = "; ".join(f"{name} {result.per_image(name)}" for name in sorted(result.objects))
