@@ -12,6 +12,7 @@ from samtailor.fitting.contest.candidates import Candidate
 from samtailor.fitting.contest.choice import Choice
 from samtailor.fitting.contest.cross_validation import folds_of, group_of
 from samtailor.fitting.contest.fingerprint import DataFingerprint
+from samtailor.fitting.contest.instance_choice import Instances
 from samtailor.fitting.contest.overlap import overlaps_of
 from samtailor.fitting.contest.overlap import words as overlap_words
 from samtailor.fitting.contest.plan_file import ContestPlan
@@ -59,6 +60,7 @@ class ContestState:
 
     Attributes:
         exclusive: see `InferenceSpec`.
+        instances: how single objects are found.
     """
 
     config: FitConfig
@@ -92,6 +94,7 @@ class ContestState:
         self.folds = folds_of([sample.id for sample in self.train], self.groups, self.config.seed)
         self.plan.fingerprint = self.data.to_json()
         self.exclusive = self._exclusive()
+        self.instances = Instances(self)
 
     def _exclusive(self) -> tuple[tuple[str, str], ...]:
         """Pairs of classes that compete with the class of the contest: by the plan, else by the labels."""
