@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -11,12 +12,13 @@ import pytest
 
 from samtailor import artefact
 from samtailor.cache.embeddings import EmbeddingCache
+from samtailor.data.split import Split
 from samtailor.errors import InputError
 from samtailor.fitting import fit, folder
 from samtailor.fitting.contest.instance_choice import InstanceEntry, on_same_images, simplest
 from samtailor.fitting.contest.objects import ObjectScores
 from samtailor.fitting.contest.plan_file import ContestPlan
-from samtailor.fitting.contest.proposal_folds import cross_fitted, rows_of_folds, turns
+from samtailor.fitting.contest.proposal_folds import cross_fitted, negatives_of, rows_of_folds, turns
 from samtailor.fitting.contest.words import contest_sentences
 from samtailor.fitting.gate import Decision, Gate
 from samtailor.predict.instances import predict_instances
@@ -66,6 +68,23 @@ def test_images_without_an_object_are_left_out_with_one_fold_each():
     folds = rows_of_folds([("a", "b"), ("c", "d")], blank[:4], blank[4:])
     assert folds == [(0, 1, 4), (2, 3, 5)]  # e is of the group of b
     assert rows_of_folds([], blank[:4], blank[4:]) == []
+
+
+def test_images_of_other_classes_are_without_an_object():
+    def sample(name, *labels):
+        rows = tuple(Annotation.from_mask(label, np.ones((4, 4), bool)) for label in labels)
+        return Sample(name, lambda: np.zeros((4, 4, 3), np.uint8), lambda: rows)
+
+    samples = [sample("a", "x"), sample("b", "x", "y"), sample("c", "y"), sample("d", "y"), sample("test", "y"),
+               sample("unmarked"), sample("empty")]  # fmt: skip
+    split = Split(train=("a", "b", "c", "empty"), test=("test",), unused=("d", "unmarked"))
+    contest = SimpleNamespace(samples=samples, split=split, classes=("x",), train=samples[:2] * 3)
+    contest.config = SimpleNamespace(shots=None)
+    assert {one.id for one in negatives_of(contest)} == {"c", "d", "empty"}
+    contest.config = SimpleNamespace(shots=2)
+    assert {one.id for one in negatives_of(contest)} == {"c", "empty"}
+    contest.train = samples[:1]
+    assert len(negatives_of(contest)) == 1
 
 
 def test_the_threshold_of_a_fold_is_that_of_the_others():

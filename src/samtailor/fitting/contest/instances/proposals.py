@@ -74,12 +74,11 @@ class LearnedProposals:
     scenes: list[list[Scene]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        contest, config = self.contest, self.contest.config
+        contest = self.contest
         negatives = negatives_of(contest)
         self.samples: list[Sample] = [*contest.train, *negatives]
         self.folds = rows_of_folds(contest.folds, contest.train, negatives)
-        self.tiles, augment = plan_tiles(contest.train, contest.classes, contest.base, views=config.views)
-        self.augment = replace(augment, flip=augment.flip and config.flip, color=config.color_jitter)
+        self._see(None)
 
     # -- as a candidate
 
@@ -138,8 +137,8 @@ class LearnedProposals:
     def write(self, decision: Mapping[str, Any]) -> None:
         """Save the proposals in the folder of the adapter; for a plan that is repeated, they are trained first."""
         contest = self.contest
-        self.tiles = decision["tiles"]
         if not self.scenes:
+            self._see(decision["tiles"])
             self._train(decision["steps"])
         loaded = [disk.load(self._folder(number), contest.base) for number in range(len(self.folds) + 1)]
         heads = [first_head(one.head) for one in (loaded[-1], *loaded[:-1])]
@@ -154,6 +153,12 @@ class LearnedProposals:
         if scored:
             proposals.figures["cross_fitted"] = measure(scored, proposals)
         proposals.save(contest.out)
+
+    def _see(self, tiles: int | None) -> None:
+        """Set the tiles, and views at their scale; None: by the size of the objects."""
+        contest, config = self.contest, self.contest.config
+        self.tiles, augment = plan_tiles(contest.train, contest.classes, contest.base, views=config.views, tiles=tiles)
+        self.augment = replace(augment, flip=augment.flip and config.flip, color=config.color_jitter)
 
     def _plan(self, time: float) -> None:
         """Set the steps, as many as a time is enough for; 0 with a note in the plan if they are too few."""
