@@ -57,9 +57,24 @@ def test_candidates_are_compared_on_the_images_that_both_have():
     assert "difference" not in first.row(first.scores, {})
 
 
-def test_an_image_without_objects_and_predictions_is_right():
+def test_images_without_objects_and_predictions_are_right():
     scores = ObjectScores(["a", "b"], [0, 0], [0, 2], [0, 0])
-    assert scores.f1 == [1.0, 0.0]
+    assert (scores.f1, scores.only(["a"]).f1) == (0.0, 1.0)
+    assert scores.only(["a"]).by_image == [1.0]
+
+
+def test_large_images_weigh_more_than_small_ones():
+    scores = ObjectScores(["a", "b"], [90, 0], [100, 2], [100, 2])
+    assert scores.f1 == pytest.approx(180 / 204)
+    assert np.mean(scores.by_image) == pytest.approx(scores.f1)
+    rng = np.random.default_rng(0)
+    annotated = rng.integers(1, 60, 40)
+    many = ObjectScores([f"i{n}" for n in range(40)], (annotated * rng.uniform(0.4, 0.9, 40)).astype(int).tolist(),
+                        annotated.tolist(), annotated.tolist())  # fmt: skip
+    left_out = [many.only([id for id in many.images if id != one]).f1 for one in many.images]
+    jackknife = np.sqrt(39 / 40 * np.sum((np.array(left_out) - np.mean(left_out)) ** 2))
+    nothing = ObjectScores(many.images, [0] * 40, many.predicted, many.annotated)
+    assert many.over(nothing, {}).error == pytest.approx(jackknife, rel=0.1)
 
 
 def test_images_without_an_object_are_left_out_with_one_fold_each():

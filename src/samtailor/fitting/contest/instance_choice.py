@@ -3,6 +3,7 @@ from, and the simplest one is kept that no other is better than by more than the
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -22,7 +23,7 @@ class InstanceEntry:
 
     Args:
         name, title: of the candidate.
-        variant: of the highest mean F1.
+        variant: of the highest F1.
         scores: of that variant.
     """
 
@@ -34,9 +35,9 @@ class InstanceEntry:
     def row(self, reference: ObjectScores, groups: Mapping[str, str]) -> dict[str, Any]:
         """A row of plan.json, with the difference to the simplest candidate."""
         names = [groups.get(id, id) for id in self.scores.images]
-        _, low, high = metrics.bootstrap(self.scores.f1, names)
+        _, low, high = metrics.bootstrap(self.scores.by_image, names)
         change = self.scores.over(reference, groups)
-        figures = {"mean": self.scores.mean, "interval": None if low != low else [low, high]}
+        figures = {"mean": self.scores.f1, "interval": None if math.isnan(low) else [low, high]}
         difference = {} if self.scores is reference else {"difference": change.mean, "error": change.error}
         return {"candidate": self.name, "title": self.title, "variant": self.variant, **figures, **difference,
                 **self.scores.to_json()}  # fmt: skip
@@ -95,7 +96,7 @@ class Instances:
                 scores = {
                     name: ObjectScores.of(masks, contest.train, contest.classes) for name, masks in variants.items()
                 }
-                best = max(scores, key=lambda name: scores[name].mean)
+                best = max(scores, key=lambda name: scores[name].f1)
                 entries.append(InstanceEntry(one.name, one.title, best, scores[best]))
         if len(entries) < 2:
             return

@@ -41,12 +41,15 @@ class ObjectScores:
         scores = cls()
         for sample in samples:
             if sample.id in masks:
-                truths = [one.rle for one in sample.of(classes)]
-                scores.images.append(sample.id)
-                scores.matched.append(_matched(masks[sample.id], truths))
-                scores.predicted.append(len(masks[sample.id]))
-                scores.annotated.append(len(truths))
+                scores.add(sample.id, masks[sample.id], [one.rle for one in sample.of(classes)])
         return scores
+
+    def add(self, id: str, masks: Sequence[dict[str, Any]], truths: Sequence[dict[str, Any]]) -> None:
+        """Count the objects of one more image."""
+        self.images.append(id)
+        self.matched.append(_matched(masks, truths))
+        self.predicted.append(len(masks))
+        self.annotated.append(len(truths))
 
     def only(self, images: Collection[str]) -> ObjectScores:
         """The scores of some images, in the same order."""
@@ -57,27 +60,34 @@ class ObjectScores:
         return ObjectScores([self.images[row] for row in rows], matched, predicted, annotated)
 
     @property
-    def f1(self) -> list[float]:
-        """F1 of each image, in [0, 1]; 1 where there is no object and no prediction."""
-        rows = zip(self.matched, self.predicted, self.annotated, strict=True)
-        return [_f1(*row) for row in rows]
+    def f1(self) -> float:
+        """F1 of all objects together, in [0, 1]; 1 without an object and a prediction."""
+        total = sum(self.predicted) + sum(self.annotated)
+        return 2 * sum(self.matched) / total if total else 1.0
 
     @property
-    def mean(self) -> float:
-        """Mean F1 over images."""
-        return float(np.mean(self.f1))
+    def by_image(self) -> list[float]:
+        """One value for each image, whose mean is `f1` and whose spread is that of `f1` over samples of images.
+
+        F1 is the ratio of two sums over images, which is linearized (Taylor expansion). A mean of the F1 of single
+        images would give an image of three objects the weight of one of a hundred.
+        """
+        total = np.add(self.predicted, self.annotated)
+        if not total.any():
+            return [1.0] * len(self.images)
+        return (self.f1 + (2 * np.array(self.matched) - self.f1 * total) / total.mean()).tolist()
 
     def to_json(self) -> dict[str, float]:
         """As plain values.
 
         Returns:
-            "f1": mean over images; "precision" and "recall" of all objects together (0 without a prediction);
+            "f1", "precision" (0 without a prediction) and "recall" of all objects together;
             "count_error": mean absolute error of the number of objects; "objects": mean number of objects.
         """
         error = np.abs(np.subtract(self.predicted, self.annotated)).mean()
         right = sum(self.matched)
         return {
-            "f1": self.mean,
+            "f1": self.f1,
             "precision": right / max(sum(self.predicted), 1),
             "recall": right / max(sum(self.annotated), 1),
             "count_error": float(error),
@@ -85,8 +95,10 @@ class ObjectScores:
         }
 
     def over(self, other: ObjectScores, groups: Mapping[str, str]) -> Difference:
-        """F1 minus that of other predictions for the same images, paired by image."""
-        return Difference.of(self.f1, other.f1, [groups.get(id, id) for id in self.images], sum(self.annotated))
+        """F1 minus that of other predictions for the same images, with images as units."""
+        return Difference.of(
+            self.by_image, other.by_image, [groups.get(id, id) for id in self.images], sum(self.annotated)
+        )
 
 
 def parts_of(entry: Entry, smallest: float, how: Postprocess = NOTHING) -> Masks:
@@ -122,15 +134,6 @@ def objects_of_parts(
     return scores.to_json() if any(count > 1 for count in scores.annotated) else None
 
 
-def f1_of(predicted: Sequence[dict[str, Any]], truths: Sequence[dict[str, Any]]) -> float:
-    """F1 of the objects of one image, in [0, 1]."""
-    return _f1(_matched(predicted, truths), len(predicted), len(truths))
-
-
-def _f1(matched: int, predicted: int, annotated: int) -> float:
-    return 2 * matched / (predicted + annotated) if predicted + annotated else 1.0
-
-
 def _matched(predicted: Sequence[dict[str, Any]], truths: Sequence[dict[str, Any]]) -> int:
     """Number of objects that a prediction covers; with an IoU above 0.5, no prediction covers two of them."""
     from pycocotools import mask as coco
@@ -141,4 +144,4 @@ def _matched(predicted: Sequence[dict[str, Any]], truths: Sequence[dict[str, Any
     return int((table > _IOU).any(axis=0).sum())
 
 
-__all__ = ["Masks", "ObjectScores", "f1_of", "objects_of_parts", "parts_of"]
+__all__ = ["Masks", "ObjectScores", "objects_of_parts", "parts_of"]

@@ -6,9 +6,7 @@ from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from samtailor.fitting.contest.objects import Masks, f1_of
+from samtailor.fitting.contest.objects import Masks, ObjectScores
 from samtailor.fitting.contest.proposal_jobs import Scored
 
 if TYPE_CHECKING:
@@ -25,8 +23,8 @@ of the calibration holds in any case."""
 def negatives_of(contest: ContestState) -> list[Sample]:
     """Images without an object of the classes: training images, and images in no part with objects of other classes.
 
-    Images without any object may be images that nobody has annotated yet. With a number of shots (`FitConfig.shots`)
-    only training images count as annotated.
+    Images without any object may not be annotated yet. With a number of shots (`FitConfig.shots`) only training images
+    count as annotated.
     """
     used = set(contest.split.train)
     elsewhere = {*contest.split.val, *contest.split.test}
@@ -43,26 +41,36 @@ def negatives_of(contest: ContestState) -> list[Sample]:
 
 
 def cross_fitted(
-    folds: Sequence[Mapping[str, Sequence[Scored]]], truths: Mapping[str, Sequence[dict[str, Any]]]
+    folds: list[Mapping[str, Sequence[Scored]]], truths: Mapping[str, Sequence[dict[str, Any]]]
 ) -> tuple[Masks, float]:
-    """Objects at the threshold of their fold, which has the best mean F1 on the images of the other folds, and the
-    threshold that has it on all images.
+    """Objects at the threshold of their fold, which has the best F1 on the images of the other folds, and the threshold
+    that has it on all images.
 
     Args:
         folds: image to its scored objects, for each fold.
         truths: image to the masks of its annotated objects.
     """
+    best = [_best_threshold(folds[:number] + folds[number + 1 :], truths) for number in range(len(folds))]
+    masks = {id: kept(rows, least) for fold, least in zip(folds, best, strict=True) for id, rows in fold.items()}
+    return masks, _best_threshold(folds, truths)
 
-    def f1(found: Mapping[str, Sequence[Scored]], threshold: float) -> float:
-        kept = {id: [rle for score, rle in rows if score >= threshold] for id, rows in found.items()}
-        return float(np.mean([f1_of(masks, truths[id]) for id, masks in kept.items()]))
 
-    table = np.array([[len(fold) * f1(fold, one) for one in THRESHOLDS] for fold in folds])
-    masks: dict[str, list[dict[str, Any]]] = {}
-    for number, fold in enumerate(folds):
-        threshold = THRESHOLDS[int(np.argmax(np.delete(table, number, axis=0).sum(axis=0)))]
-        masks |= {id: [rle for score, rle in rows if score >= threshold] for id, rows in fold.items()}
-    return masks, THRESHOLDS[int(np.argmax(table.sum(axis=0)))]
+def kept(objects: Sequence[Scored], threshold: float) -> list[dict[str, Any]]:
+    """Masks of the objects with at least a score."""
+    return [rle for score, rle in objects if score >= threshold]
+
+
+def _best_threshold(
+    folds: Sequence[Mapping[str, Sequence[Scored]]], truths: Mapping[str, Sequence[dict[str, Any]]]
+) -> float:
+    def f1(threshold: float) -> float:
+        scores = ObjectScores()
+        for fold in folds:
+            for id, rows in fold.items():
+                scores.add(id, kept(rows, threshold), truths[id])
+        return scores.f1
+
+    return max(THRESHOLDS, key=f1)
 
 
 def rows_of_folds(
@@ -89,4 +97,4 @@ def turns(units: Sequence[int], workers: int) -> int:
     return max(loads)
 
 
-__all__ = ["NEGATIVES", "THRESHOLDS", "cross_fitted", "negatives_of", "rows_of_folds", "turns"]
+__all__ = ["NEGATIVES", "THRESHOLDS", "cross_fitted", "kept", "negatives_of", "rows_of_folds", "turns"]
