@@ -179,6 +179,23 @@ def test_proposals_that_are_chosen_are_saved_used_and_said(fitted, tiny_lite):
     assert {one.label for one in objects} == {"square"}
 
 
+def test_each_class_has_proposals_of_its_own(tmp_path, tiny_lite, monkeypatch):
+    monkeypatch.setattr("samtailor.fitting.contest.instance_choice.simplest", lambda entries, groups: entries[-1])
+
+    def renamed(sample):
+        rows = tuple(Annotation("tile", one.rle) for one in sample.annotations)
+        return Sample(f"{sample.id}-tile", sample.read_image, lambda: rows)
+
+    samples = [*squares(2), *map(renamed, squares(2))]
+    config = settings(tmp_path / "a", classes=("square", "tile"), near_duplicates=False)
+    fit(config, samples=samples, base=tiny_lite, store=EmbeddingCache(tmp_path / "cache"))
+    for name in ("square", "tile"):
+        learned = disk.load(tmp_path / "a" / name, tiny_lite)
+        assert learned.classes == (name,)
+        assert learned.figures["images"] == 4  # two of them are without an object of the class
+        assert learned.figures["cross_fitted"][name]["negatives"] == 2
+
+
 def test_a_plan_repeats_the_proposals(fitted, tmp_path, tiny_lite):
     out, _, store = fitted
     fit(settings(tmp_path / "b", plan=out / "plan.json"), samples=squares(3), base=tiny_lite, store=store)

@@ -47,6 +47,8 @@ LEAST_STEPS = 60
 """Steps of a head below which the comparison is not worth its time."""
 SHARE = 0.3
 """Of the time of a contest, at most."""
+VIEWS = 96
+"""Views of all images together that are encoded for the training, about; at least two of each image."""
 _MORE = 1.3  # proposals for each object: thresholds favor recall
 _CHUNK = 8  # views that a process encodes before it takes the next ones
 
@@ -157,7 +159,8 @@ class LearnedProposals:
     def _see(self, tiles: int | None) -> None:
         """Set the tiles, and views at their scale; None: by the size of the objects."""
         contest, config = self.contest, self.contest.config
-        self.tiles, augment = plan_tiles(contest.train, contest.classes, contest.base, views=config.views, tiles=tiles)
+        views = min(config.views, max(2, VIEWS // len(self.samples)))
+        self.tiles, augment = plan_tiles(contest.train, contest.classes, contest.base, views=views, tiles=tiles)
         self.augment = replace(augment, flip=augment.flip and config.flip, color=config.color_jitter)
 
     def _plan(self, time: float) -> None:
