@@ -151,7 +151,7 @@ def fitted(tmp_path_factory, tiny_lite):
     made = tmp_path_factory.mktemp("contest")
     store = EmbeddingCache(made / "cache")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("samtailor.fitting.contest.instance_choice.simplest", lambda entries, groups: entries[-1])
+        patch.setattr("samtailor.fitting.contest.instance_comparison.simplest", lambda entries, groups: entries[-1])
         result = fit(settings(made / "a"), samples=squares(3), base=tiny_lite, store=store)
     return made / "a", result, store
 
@@ -180,7 +180,7 @@ def test_proposals_that_are_chosen_are_saved_used_and_said(fitted, tiny_lite):
 
 
 def test_each_class_has_proposals_of_its_own(tmp_path, tiny_lite, monkeypatch):
-    monkeypatch.setattr("samtailor.fitting.contest.instance_choice.simplest", lambda entries, groups: entries[-1])
+    monkeypatch.setattr("samtailor.fitting.contest.instance_comparison.simplest", lambda entries, groups: entries[-1])
 
     def renamed(sample):
         rows = tuple(Annotation("tile", one.rle) for one in sample.annotations)

@@ -1,20 +1,15 @@
-"""How single objects are found without a prompt: candidates are compared by F1 of objects that they have not learnt
-from, and the simplest one is kept that no other is better than by more than the standard error."""
+"""What is chosen for single objects without a prompt: the simplest candidate that no other is better than by more than
+the standard error, by F1 of objects."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from samtailor.errors import InputError
-from samtailor.fitting.contest.instances import InstanceCandidate, all_instance_candidates
 from samtailor.fitting.contest.objects import ObjectScores
 from samtailor.masks import metrics
-
-if TYPE_CHECKING:
-    from samtailor.fitting.contest.state import ContestState
 
 
 @dataclass(frozen=True)
@@ -58,85 +53,6 @@ class InstanceChoice:
     decisions: dict[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
-@dataclass
-class Instances:
-    """The candidates of one contest, and what was chosen."""
-
-    contest: ContestState
-    candidates: list[InstanceCandidate] = field(default_factory=list)
-    choice: InstanceChoice = field(default_factory=InstanceChoice)
-
-    def reserve(self, left: float) -> float:
-        """Seconds of one process that are kept for the comparison; 0 if there is nothing to compare.
-
-        Args:
-            left: seconds of one process that the contest has.
-        """
-        contest = self.contest
-        maps = any("region" in one.ways for one in contest.candidates)
-        if not maps or not contest.folds or contest.data.most_objects < 2:
-            return 0.0
-        self.candidates = all_instance_candidates(contest)
-        return sum(one.reserve(left) for one in self.candidates)
-
-    def compare(self, left: float) -> None:
-        """Choose among the candidates, if there are at least two with predictions.
-
-        Args:
-            left: see `reserve`, after the rounds.
-        """
-        contest = self.contest
-        if contest.choice.region is None:
-            return
-        entries, made = [], {}
-        for one in self.candidates:
-            variants = one.out_of_fold(left)
-            if variants:
-                made[one.name] = one
-                scores = {
-                    name: ObjectScores.of(masks, contest.train, contest.classes) for name, masks in variants.items()
-                }
-                best = max(scores, key=lambda name: scores[name].f1)
-                entries.append(InstanceEntry(one.name, one.title, best, scores[best]))
-        if len(entries) < 2:
-            return
-        entries = on_same_images(entries)
-        chosen = simplest(entries, contest.groups)
-        decision = made[chosen.name].decision(chosen.variant)
-        settings = [made[one.name].decision(one.variant) or {} for one in entries]
-        self.choice = InstanceChoice(
-            chosen.name,
-            [
-                one.row(entries[0].scores, contest.groups) | setting
-                for one, setting in zip(entries, settings, strict=True)
-            ],
-            {} if decision is None else {chosen.name: decision},
-        )
-
-    def repeat(self, decisions: Mapping[str, Mapping[str, Any]]) -> None:
-        """Take the decisions of a plan.
-
-        Raises:
-            InputError: a candidate does not suit the data.
-        """
-        if not decisions:
-            return
-        self.candidates = all_instance_candidates(self.contest)
-        known = [one.name for one in self.candidates]
-        for name in decisions:
-            if name not in known:
-                raise InputError(
-                    f"plan, decisions.{name}: this does not suit these data, which have one object per image."
-                )
-        self.choice = InstanceChoice(decisions=dict(decisions))
-
-    def write(self) -> None:
-        """Add what the chosen candidate has learnt to the adapter in the folder of the contest."""
-        for one in self.candidates:
-            if one.name in self.choice.decisions:
-                one.write(self.choice.decisions[one.name])
-
-
 def on_same_images(entries: Sequence[InstanceEntry]) -> list[InstanceEntry]:
     """The entries with the scores of the images that all of them have."""
     common = set.intersection(*(set(one.scores.images) for one in entries))
@@ -158,4 +74,4 @@ def simplest(entries: Sequence[InstanceEntry], groups: Mapping[str, str]) -> Ins
     return current
 
 
-__all__ = ["InstanceChoice", "InstanceEntry", "Instances", "on_same_images", "simplest"]
+__all__ = ["InstanceChoice", "InstanceEntry", "on_same_images", "simplest"]

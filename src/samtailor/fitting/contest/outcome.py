@@ -57,7 +57,7 @@ def decisions_of(contest: ContestState, chosen: Mapping[str, tuple[Candidate, in
         | {"strength": dict(contest.choice.strength), "views": contest.config.views}
         | {"exclusive": [list(pair) for pair in contest.exclusive]}
         | {name: None for name in names("instances") if name != "parts"}
-        | {name: dict(value) for name, value in contest.instances.choice.decisions.items()}
+        | {name: dict(value) for name, value in contest.instances.decisions.items()}
     )
 
 
@@ -95,7 +95,7 @@ def _summary(contest: ContestState) -> dict[str, Any]:
         summary["objects_of_parts"] = objects_of_parts(
             region, contest.train, contest.classes, smallest_part(contest), contest.postprocess
         )
-        summary["instances"] = {"chosen": contest.instances.choice.chosen, "rows": contest.instances.choice.rows}
+        summary["instances"] = {"chosen": contest.instances.chosen, "rows": contest.instances.rows}
         summary["touching"] = data.touching
         summary["clicks"] = _better_clicks(contest)
         if not contest.postprocess.nothing:

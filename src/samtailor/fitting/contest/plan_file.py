@@ -10,6 +10,7 @@ from typing import Any
 
 from samtailor.errors import InputError
 from samtailor.limits import MALFORMED
+from samtailor.registry import find, names
 from samtailor.structures import Postprocess
 
 SCHEMA = 1
@@ -179,9 +180,8 @@ class ContestPlan:
         Raises:
             InputError: an entry is not valid.
         """
-        from samtailor.fitting.contest.instances import checked_instances
-
-        return checked_instances(self.decisions)
+        entries = {name: find("instances", name).checked(self.decisions.get(name)) for name in names("instances")}
+        return {name: entry for name, entry in entries.items() if entry is not None}
 
     def explained(self) -> list[str]:
         """The plan in sentences."""

@@ -5,7 +5,7 @@
    more than the standard error, are dropped.
 3. Longer fits of the others on all folds, as long as the budget allows. Their out-of-fold scores decide. Prompt
    candidates that still gain get further rounds alone while there is time.
-4. With several objects in an image, ways to find single objects are compared (`instance_choice`).
+4. With several objects in an image, ways to find single objects are compared (`instance_comparison`).
 5. The chosen ones are fitted on all images.
 """
 
@@ -23,6 +23,7 @@ from samtailor.fitting.contest.assemble import assembled, publish
 from samtailor.fitting.contest.candidates import Candidate
 from samtailor.fitting.contest.choice import PROMPTED, Entry, choose
 from samtailor.fitting.contest.cross_validation import folds_of, joined
+from samtailor.fitting.contest.instance_comparison import InstanceComparison
 from samtailor.fitting.contest.jobs import Fit, Fitted, fit_and_score, fold_name
 from samtailor.fitting.contest.outcome import decisions_of, figures_of, forecast_of
 from samtailor.fitting.contest.plan_file import ContestPlan
@@ -55,6 +56,7 @@ class Contest(ContestState):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.schedule = Schedule(self.budget, len(self.folds), self.config.steps)
+        self.comparison = InstanceComparison(self)
 
     def run(self) -> None:
         """Hold the contest. The folder has a usable adapter from the first stage on.
@@ -65,7 +67,7 @@ class Contest(ContestState):
         try:
             if self.replay is None:
                 self._first()
-                self.schedule.reserve = self.instances.reserve(self.schedule.process_left)
+                self.schedule.reserve = self.comparison.reserve(self.schedule.process_left)
                 rows = self._rounds()
                 if rows:
                     self.choice = choose(rows, self.groups, fallback=self.config.fallback)
@@ -118,8 +120,8 @@ class Contest(ContestState):
                 self.choice.region, self.train, self.classes, self.groups, self.config.seed
             )
         self.schedule.reserve = 0.0
-        self.instances.compare(self.schedule.process_left)
-        self.plan.evidence |= {"objects": rows} if (rows := self.instances.choice.rows) else {}
+        self.comparison.compare(self.schedule.process_left)
+        self.plan.evidence |= {"objects": rows} if (rows := self.instances.rows) else {}
 
     def _chosen(self, rows: list[Row]) -> dict[str, tuple[Candidate, int]]:
         """Candidate and steps of each part of the adapter.
@@ -164,7 +166,7 @@ class Contest(ContestState):
             raise InputError("The plan has no part: decisions.region and decisions.prompt are both null.")
         self.choice.strength = plan.strength
         self.planned, self.postprocess = RegionVariant(plan.tiling, plan.offset), plan.postprocess
-        self.instances.repeat(plan.instances)
+        self.comparison.repeat(plan.instances)
         self.plan.evidence = dict(plan.evidence) | self.plan.evidence
         self.plan.notes.append("Repeated from a plan; nothing was compared here.")
         return parts
@@ -260,7 +262,7 @@ class Contest(ContestState):
             history=self.history,
         )  # fmt: skip
         if final:
-            self.instances.write()
+            self.comparison.write()
         self._note_plan()
 
     def _note_plan(self) -> None:

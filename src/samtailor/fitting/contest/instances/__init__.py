@@ -5,7 +5,7 @@ Each file has two functions:
 * `candidate(contest) -> InstanceCandidate | None`: None where it does not suit the contest.
 * `checked(value) -> Mapping | None`: its entry in `decisions` of plan.json, under the name of the file.
 
-The simplest one is kept unless another one is better by more than the standard error (`instance_choice`).
+The simplest one is kept unless another one is better by more than the standard error (`instance_comparison`).
 """
 
 from __future__ import annotations
@@ -65,14 +65,4 @@ def all_instance_candidates(contest: ContestState) -> list[InstanceCandidate]:
     return sorted((one for one in made if one is not None), key=lambda one: (one.complexity, one.name))
 
 
-def checked_instances(decisions: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
-    """Candidate to its entry in the decisions of a plan, for each that was chosen.
-
-    Raises:
-        InputError: an entry is not valid.
-    """
-    entries = {name: find("instances", name).checked(decisions.get(name)) for name in names("instances")}
-    return {name: entry for name, entry in entries.items() if entry is not None}
-
-
-__all__ = ["InstanceCandidate", "all_instance_candidates", "checked_instances"]
+__all__ = ["InstanceCandidate", "all_instance_candidates"]
