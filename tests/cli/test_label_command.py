@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 
 import pytest
 
 from samtailor.data.dataset import open_dataset
+from samtailor.registry import names
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +48,14 @@ def test_two_adapters_label_a_folder(run, proposing, data_folder, tmp_path):
     again = run("label", data_folder / "images", "--adapter", f"one={proposing}", "--adapter", f"two={proposing}",
                 "--format", "yolo", "--vertices", 24, "--out", "out")  # fmt: skip
     assert "8 from an earlier run" in again.stderr
+
+
+@pytest.mark.parametrize("form", [name for name in names("writers") if name in names("formats")])
+def test_the_command_that_is_printed_shows_the_masks(run, proposing, data_folder, tmp_path, form):
+    result = run("label", data_folder / "images", "--adapter", proposing, "--format", form, "--out", "my labels")
+    command = shlex.split(next(line for line in result.stderr.splitlines() if "samtailor check" in line).split(": ")[1])
+    run(*command[1:])
+    assert "8 images" in (tmp_path / "my labels.html").read_text(encoding="utf-8")
 
 
 def test_tiles_refinement_and_a_broken_image(run, proposing, data_folder, tmp_path):

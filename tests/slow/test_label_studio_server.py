@@ -23,8 +23,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from samtailor import artefact
 from samtailor.data.dataset import open_dataset
 from samtailor.data.synth.samples import samples
+from samtailor.fitting.verdict import replaces_of
 from samtailor.masks import brush
 from samtailor.predict.predictor import Predictor
 
@@ -242,7 +244,12 @@ def test_the_whole_loop(studio, backend):
 
     call(f"{studio}/api/ml/{ml}/train", {})
     assert call(f"{backend.url}/is_training")["current"] == "0002", "the button of the page"
-    assert finished(backend)["model_version"] == "live-0002"
+    state = finished(backend)
+    assert state["error"] is None
+    assert state["outcome"], "what the new adapter was compared with"
+    (fitted,) = artefact.members(backend.project / "fits" / "0002").values()
+    replaces = replaces_of({"banner": artefact.read_meta(fitted)})  # with five steps it may be worse
+    assert state["model_version"] == ("live-0001" if replaces is False else "live-0002")
 
 
 def test_a_backend_with_a_token(studio, folder, access):

@@ -15,9 +15,10 @@ from samtailor.cache.embeddings import EmbeddingCache
 from samtailor.data.split import Split
 from samtailor.errors import InputError
 from samtailor.fitting import fit
-from samtailor.fitting.contest.budget import Budget, seconds
+from samtailor.fitting.contest.budget import Budget, seconds, total_seconds
 from samtailor.fitting.contest.candidates import Candidate
 from samtailor.fitting.contest.choice import Entry, choose, survivors
+from samtailor.fitting.contest.classes import per_class
 from samtailor.fitting.contest.cross_validation import folds_of
 from samtailor.fitting.contest.fingerprint import fingerprint
 from samtailor.fitting.contest.forecast import PRIOR, SPREAD, combined, forecasts
@@ -35,6 +36,15 @@ from samtailor.train.interrupt import Interrupted
 def settings(tmp_path, **fields):
     fields = {"classes": ("disc",), "steps": 3, "views": 2, "trackers": (), "budget": "20s"} | fields
     return FitConfig(**{"method": "auto", "out": tmp_path / "a", "device": "cpu"} | fields)
+
+
+def test_without_a_budget_each_of_many_classes_gets_a_minute():
+    assert total_seconds(None) == total_seconds(None, 2) == 120
+    assert total_seconds(None, 5) == 300
+    assert total_seconds("90s", 5) == 90
+    config = per_class(FitConfig(method="auto"), [f"class {number}" for number in range(59)])
+    assert config.per_class
+    assert config.budget == "60s"
 
 
 def test_a_budget_is_read_and_anything_else_refused():
@@ -191,6 +201,17 @@ def test_each_class_has_a_contest_of_its_own_if_the_budget_allows(tmp_path, tiny
     joint = fit(settings(tmp_path, out=tmp_path / "b", budget="20s", **short), samples=tiny_samples[:2],
                 base=tiny_lite, store=store)  # fmt: skip
     assert (joint.parts, artefact.read_meta(tmp_path / "b").classes) == ({}, ("disc", "square"))
+
+
+def test_contests_of_several_classes_may_use_processes_too(tmp_path, base_folder, tiny_samples, monkeypatch):
+    """The base is loaded once for all classes, and still has a name that processes can load it by."""
+    from samtailor.fitting import contest
+
+    asked = []
+    monkeypatch.setattr(contest, "_workers", lambda config, seconds, by_name: asked.append(by_name) or 1)
+    short = {"classes": ("disc", "square"), "steps": 1, "views": 1, "budget": "60s", "base": str(base_folder)}
+    fit(settings(tmp_path, **short), samples=tiny_samples[:2], store=EmbeddingCache(tmp_path / "cache"))
+    assert asked == [True, True]
 
 
 @pytest.mark.slow

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from samtailor.fitting.contest.candidates import Candidate
 from samtailor.fitting.contest.choice import Choice, Entry
+from samtailor.fitting.contest.class_table import HEAD, class_table
 from samtailor.fitting.contest.forecast import Forecast, forecasts, words
 from samtailor.fitting.contest.outcome import _better_clicks
 from samtailor.fitting.contest.scoring import Scores
 from samtailor.fitting.contest.words import contest_sentences
 from samtailor.fitting.gate import Decision, Gate
+from samtailor.fitting.result import FitResult
+from samtailor.fitting.verdict import verdict
+from samtailor.train.config import FitConfig
 
 IDS = [f"i{number}" for number in range(8)]
 
@@ -47,6 +52,40 @@ def test_the_words_recommend_clicks_where_they_are_better():
     assert "one click on each object has Dice 75.0 on the same images (by the base model), no prompt 50.0" in text
     assert "Use clicks" in text
     assert "Use clicks" not in "\n".join(contest_sentences({"contest": given | {"clicks": None}}, gate, {}))
+
+
+def test_the_table_of_several_classes_says_who_answers_and_what_more_masks_bring():
+    def part(*decisions, rows=()):
+        figures = {
+            "comparison": Gate(decisions).to_json(),
+            "contest": {"images": 8, "objects": 9, "folds": 3, "forecast": {"metric": "Dice", "rows": rows}},
+        }
+        return FitResult(Path("a"), FitConfig(), figures)
+
+    def decision(way, answers, new, base=None):
+        return Decision(way, 8, 8, 8, answers, new=new, base=base)
+
+    rows = [{"masks": 8, "gain": 0.021, "error": 0.015}, {"masks": 16, "gain": 0.03, "error": 0.025}]
+    parts = {
+        "a": part(
+            decision("click", "adapter", 0.6, 0.5), decision("box", "base", 0.6, 0.7),
+            decision("region", "adapter", 0.8), rows=rows,
+        ),
+        "b": part(Decision("click", 3, 3, 3, "base")),
+        "c": FitResult(Path("c"), FitConfig(), {}),
+    }  # fmt: skip
+    first, second = class_table(parts)
+    assert first == ["a", "8/9", "80.0", "50.0", "60.0 *", "70.0 *", "60.0", "+2.1 ± 1.5", "-"]
+    assert second == ["b", "8/9", "-", "too few to say", "too few to say", "-", "-", "-", "-"]
+    assert len(first) == len(HEAD)
+
+
+def test_of_several_classes_only_warnings_are_said_in_sentences():
+    good = {"images": 8, "objects": 8, "folds": 3, "spent": 1.0, "budget": 60.0, "clicks": None}
+    poor = good | {"clicks": {"region": 0.5, "click": 0.75, "adapter": False}}
+    parts = {name: FitResult(Path(name), FitConfig(), {"contest": one}) for name, one in (("a", good), ("b", poor))}
+    (line,) = verdict(FitResult(Path("."), FitConfig(), {}, parts=parts))
+    assert line.startswith("b: The masks without a prompt are poor")
 
 
 def test_a_forecast_that_cannot_be_trusted_is_not_given():

@@ -224,7 +224,7 @@ EXPECTED = {
     "voc_labelme2voc": Case("VOC masks with class_names.txt", (reads(_two(label="screw", other="nut")),)),
     "voc_polygon": Case(
         "VOC: polygons (Roboflow)",
-        (reads({"p1": [("a", 435, (10, 10, 39, 39))], "p2": ONE["p2"]}, says=("1 are boxes",)),),
+        (reads({"p1": [("a", 435, (10, 10, 39, 39))], "p2": ONE["p2"]}, says=("used as a rectangular mask: 1",)),),
     ),
     "voc_swapped": Case("VOC: exchanged corners", (reads(ONE, says=_BOX_ONLY),)),
     "yolo_labelstudio": Case(

@@ -19,7 +19,8 @@ def demo_command(
     seed: options.Seed = 0,
     base: options.Base = BUNDLED_BASE,
     steps: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Training steps; default: 100 for leaves, 600 for banners.")
+        int | None,
+        typer.Option(min=1, metavar="N", help="Training steps, of leaves at most; default for banners: 600."),
     ] = None,
     train: Annotated[
         int | None, typer.Option(min=8, metavar="N", help="Number of images of banners to fit to.")

@@ -13,7 +13,6 @@ from samtailor import artefact, report
 from samtailor.cli.demo_scenario import Scenario, Setup
 from samtailor.compare.entries import Entry, make_entry
 from samtailor.compare.entry_fit import fit_entry
-from samtailor.compare.parallel import Job, parallel_fits
 from samtailor.data import coffee_leaves
 from samtailor.data.dataset import open_dataset
 from samtailor.data.split import Split, pick_shots
@@ -26,14 +25,14 @@ from samtailor.masks.overlay import overlay
 from samtailor.predict.predictor import BASE, Predictor
 from samtailor.prompts.mask_center import clicks
 from samtailor.report.grid import Row
-from samtailor.report.predictions import history_of
 from samtailor.structures import Sample
 from samtailor.train.config import FitConfig, resolve
 from samtailor.train.progress import Progress
 
 CLASSES = ("leaf", "lesion")
 SHOTS = 8
-STEPS = 100
+BUDGET = "50s"
+"""Of the contest of each class, with two processes."""
 ONE_CLICK, EACH_CLICK, ADAPTER = "base model, one click", "base model, a click on each", "adapter, no click"
 HEAD = ("Photograph and clicks", "True masks", "Base model, one click on each", "Adapters, no click")
 _LESION = (255, 45, 120)
@@ -97,25 +96,22 @@ def table(figures: dict[str, Any]) -> tuple[list[str], list[list[str]], str]:
 
 def _entry(setup: Setup, name: str) -> Entry:
     config = FitConfig(
-        method="tailor",
+        method="auto",
         base=setup.base.name,
         classes=(name,),
         out=setup.out / "adapters" / name,
         val=0,
-        selection="last",  # there are no other images to choose a state by
-        steps=setup.steps or STEPS,
+        budget=BUDGET,
         seed=setup.seed,
         trackers=(),
+        options={"workers": setup.workers},
     )
+    config = config if setup.steps is None else config.model_copy(update={"steps": setup.steps})
     return make_entry(resolve(config), setup.base, [name])
 
 
 def _fit(setup: Setup, entries: dict[str, Entry], samples: Sequence[Sample], split: Split) -> None:
-    """Fit the adapters that are not finished, in parallel if there are several workers."""
-    waiting = {name: row for name, row in entries.items() if not row.finished}
-    if setup.workers > 1 and len(waiting) > 1:
-        jobs = {name: Job(row, samples, split) for name, row in waiting.items()}
-        parallel_fits(jobs, setup.store, images=samples, workers=min(setup.workers, len(jobs)), watch=setup.watch)
+    """Fit the adapters that are not finished; each contest uses all workers."""
     for name, row in entries.items():  # also checks that a finished fit is one to these images
         report_progress = None if setup.watch is None else partial(setup.watch, name)
         fit_entry(row, samples, split, setup.base, setup.store, progress=report_progress)
@@ -240,7 +236,6 @@ def _sections(
             [],
             [labeled[start : start + 4] for start in range(0, len(labeled), 4)],
         ),
-        report.curves({name: history_of(row.output) for name, row in entries.items()}),
         report.settings(
             "Settings of the leaves", figures["images"], {name: values for name, values in figures["settings"].items()}
         ),

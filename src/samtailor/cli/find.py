@@ -86,7 +86,7 @@ def find_command(
             overlap=overlap, image_files=image_files, options=options.format_options(rle, setting), device=device,
             overwrite=overwrite, progress=progress,
         )  # fmt: skip
-    print_result(result, out)
+    print_result(result, out, format, image_files)
     if result.unreadable:
         raise typer.Exit(1)
 

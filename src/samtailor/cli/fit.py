@@ -36,7 +36,11 @@ def fit_command(
         str | None, typer.Option(metavar="NAME", help="Method: {methods} (docs/methods/index.md). Default: auto.")
     ] = None,
     budget: Annotated[
-        str | None, typer.Option(metavar="TIME", help="Time for the contest of --method auto: 30s, 2m, 10m, 1h.")
+        str | None,
+        typer.Option(
+            metavar="TIME",
+            help="Time for the contest of --method auto: 30s, 2m, 10m, 1h; default: 2m, or a minute for each class.",
+        ),
     ] = None,
     plan: Annotated[
         Path | None,
@@ -161,8 +165,11 @@ def fit_command(
         result = fit(resume=resume, overwrite=overwrite, progress=progress, **fields)
     if os.environ.get("RANK", "0") != "0":  # the first of several processes reports for all
         return
-    for line in (*result.account.layout, *result.account.lines()) if result.account is not None else ():
+    said = () if result.account is None else (*result.account.layout, *result.account.lines())
+    for line in dict.fromkeys(said):  # a line for each class is often the same
         say(f"Data: {line}" if not line.startswith(" ") else line)
+    if any("contest" in part.figures for part in result.parts.values()):
+        print_classes(result)
     for sentence in (*planned(result), *verdict(result)):
         say(sentence)
     for part in result.parts.values() or (result,):
@@ -174,6 +181,17 @@ def fit_command(
     if result.kept is None:
         say(f"The adapter is in {result.folder}.")
     say(f"Next: {next_command(result, fields['data'])}")
+
+
+def print_classes(result: FitResult) -> None:
+    """Print what the contests of several classes have chosen, and how good it is."""
+    from samtailor.cli.screen import say, table
+    from samtailor.fitting.contest.class_table import HEAD, NOTE, class_table
+
+    if rows := class_table(result.parts):
+        table("Classes", HEAD, rows, NOTE)
+        first = shlex.quote(str(next(iter(result.parts.values())).folder))
+        say(f"Details of a class: samtailor fit --explain --out {first}")
 
 
 def print_plan(adapter: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -55,14 +56,15 @@ def label_command(
             options=options.format_options(rle, setting), device=device,
             precision=precision, overwrite=overwrite, progress=progress,
         )  # fmt: skip
-    print_result(result, out)
+    print_result(result, out, format, image_files)
     if result.unreadable:
         raise typer.Exit(1)
 
 
-def print_result(result: Labelled, out: Path) -> None:
-    """Print what was labeled, and what could not be read."""
+def print_result(result: Labelled, out: Path, format: str, image_files: str) -> None:
+    """Print what was labeled, what could not be read, and how to look at the result, if its format can be read."""
     from samtailor.cli.screen import say
+    from samtailor.registry import find, names
 
     earlier = f" ({result.earlier} from an earlier run)" if result.earlier else ""
     total = result.objects.total()
@@ -85,3 +87,7 @@ def print_result(result: Labelled, out: Path) -> None:
         say(f"{counted(len(result.unreadable), 'image')} could not be read:")
         for path, reason in result.unreadable.items():
             say(f"  {reason if path in reason else f'{path}: {reason}'}")
+    if total and image_files != "none" and format in names("formats"):
+        settings = getattr(find("writers", format), "READ_WITH", {})
+        words = [str(out), *(f"--set=data_options.{key}={value}" for key, value in settings.items())]
+        say(f"To look at the masks: samtailor check {shlex.join([*words, '--html', f'{out}.html'])}")

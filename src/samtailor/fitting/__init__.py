@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -65,6 +65,31 @@ def fit(
         ArtefactError: the checkpoint is damaged.
         Interrupted: stopped on request, after saving.
     """
+    how = _How(resume, overwrite, progress, stop, finish, by_name=base is None)
+    return _fit_into_folder(config, samples, base, split, store, how)
+
+
+@dataclass(frozen=True)
+class _How:
+    """Arguments of `fit` that do not depend on the class; `by_name`: other processes can load the base by its name."""
+
+    resume: bool
+    overwrite: bool
+    progress: Callable[[Progress], None] | None
+    stop: Callable[[], bool] | None
+    finish: bool
+    by_name: bool
+
+
+def _fit_into_folder(
+    config: FitConfig,
+    samples: Sequence[Sample] | None,
+    base: Base | None,
+    split: Split | None,
+    store: EmbeddingCache | None,
+    how: _How,
+) -> FitResult:
+    """`fit`, into the folder of the settings, which is locked."""
     config = resolve(config)
     _refuse_settings_of_a_contest(config)
     out = folder.of(config)
@@ -72,12 +97,13 @@ def fit(
     if main and out.exists() and not out.is_dir():
         raise InputError(f"{out} is a file; a fit needs a folder.")
     with locked(out, "a fit") if main else nullcontext():
-        beside = None if config.per_class or overwrite else folder.candidate(out, resume)
+        beside = None if config.per_class or how.overwrite else folder.candidate(out, how.resume)
         if beside is None:
-            return _fit(config, out, samples, base, split, store, resume, overwrite, progress, stop, finish)
+            return _fit(config, out, samples, base, split, store, how)
         staged = config.model_copy(update={"out": beside, "present": out})
         with locked(beside, "a fit") if main else nullcontext():
-            result = _fit(staged, beside, samples, base, split, store, resume, not resume, progress, stop, finish)
+            anew = replace(how, overwrite=not how.resume)
+            result = _fit(staged, beside, samples, base, split, store, anew)
         return _exchanged(result, config, out, beside, main)
 
 
@@ -97,23 +123,18 @@ def _fit(
     base: Base | None,
     split: Split | None,
     store: EmbeddingCache | None,
-    resume: bool,
-    overwrite: bool,
-    progress: Callable[[Progress], None] | None,
-    stop: Callable[[], bool] | None,
-    finish: bool,
+    how: _How,
 ) -> FitResult:
     """`fit`, with resolved settings and the lock held."""
     if config.per_class:
         folder.refuse_other_content(out)
     else:
-        folder.prepare(config, out, resume, overwrite)
-        if resume and (out / artefact.METADATA).exists() and (finish or not _stopped_contest(config, out)):
+        folder.prepare(config, out, how.resume, how.overwrite)
+        if how.resume and (out / artefact.METADATA).exists() and (how.finish or not _stopped_contest(config, out)):
             return finished(config, out)
     samples = images.opened(config) if samples is None else samples
     names = images.classes_of(config, samples)
     account = images.account_of(samples)
-    by_name = base is None
     if base is None:
         from samtailor.bases import load_base
 
@@ -138,39 +159,42 @@ def _fit(
                 from samtailor.fitting.contest import fit_by_contest
 
                 result = fit_by_contest(
-                    config, out, samples, names, base, split, store, by_name=by_name, progress=progress, stop=stop
-                )
+                    config, out, samples, names, base, split, store,
+                    by_name=how.by_name, progress=how.progress, stop=how.stop,
+                )  # fmt: skip
                 return replace(result, account=account)
-            result = Run(config, out, samples, names, base, split, store, resume, progress, stop, finish).result()
+            result = Run(
+                config, out, samples, names, base, split, store, how.resume, how.progress, how.stop, how.finish
+            ).result()
         return replace(result, account=account)
     if split is None:  # one split, so that the held-out images of one class are held out for all
         split = images.new_split(config, samples, names)
-    parts: dict[str, FitResult] = {}
-    for name, part_folder in folder.of_classes(out, names).items():
-        parts[name] = fit(
-            config.model_copy(
-                update={
-                    "classes": (name,),
-                    "out": part_folder,
-                    "per_class": False,
-                    "present": folder.present_of(config.present, name),
-                }
-            ),
-            samples=samples,
-            base=base,
-            split=split,
-            store=store,
-            resume=resume,
-            overwrite=overwrite,
-            progress=None if progress is None else _named(progress, name),
-            stop=stop,
-            finish=finish,
-        )
+    parts = _fit_classes(config, out, samples, names, base, split, store, how)
     if contest:
         from samtailor.fitting.contest.class_confusion import write_confusion
 
         write_confusion(out)
     return FitResult(out, config, parts=parts, account=account)
+
+
+def _fit_classes(
+    config: FitConfig, out: Path, samples: Sequence[Sample], names: tuple[str, ...], base: Base, split: Split,
+    store: EmbeddingCache, how: _How,
+) -> dict[str, FitResult]:  # fmt: skip
+    """One adapter for each class, in subfolders."""
+    parts = {}
+    for name, part_folder in folder.of_classes(out, names).items():
+        of_class = {
+            "classes": (name,),
+            "out": part_folder,
+            "per_class": False,
+            "present": folder.present_of(config.present, name),
+        }
+        named = None if how.progress is None else _named(how.progress, name)
+        parts[name] = _fit_into_folder(
+            config.model_copy(update=of_class), samples, base, split, store, replace(how, progress=named)
+        )
+    return parts
 
 
 def by_contest(config: FitConfig) -> bool:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from samtailor.errors import counted
 from samtailor.fitting.contest.class_confusion import confusion_words
-from samtailor.fitting.contest.words import contest_sentences
+from samtailor.fitting.contest.words import contest_sentences, contest_warnings
 from samtailor.fitting.gate import MIN_OBJECTS, gate_of
 from samtailor.fitting.gate_words import PRESENT, sentences
 from samtailor.fitting.result import FitResult
@@ -20,7 +20,8 @@ _NOTABLE = 0.01  # mIoU; a smaller difference between two oracles is not reporte
 
 
 def verdict(result: FitResult) -> list[str]:
-    """Sentences about a finished fit; with `per_class` those of each class, prefixed with its name.
+    """Sentences about a finished fit; with `per_class` those of each class, prefixed with its name. Of contests,
+    only what their table does not say.
 
     All percentages are means over validation images, which also selected the best state, so they are slightly
     optimistic; `samtailor evaluate` measures on other images.
@@ -29,7 +30,10 @@ def verdict(result: FitResult) -> list[str]:
         result: of `fit`, also one that was read back from its folder.
     """
     if result.parts:
-        lines = [f"{name}: {sentence}" for name, part in result.parts.items() for sentence in verdict(part)]
+        said = {
+            name: _warnings(part) if "contest" in part.figures else verdict(part) for name, part in result.parts.items()
+        }
+        lines = [f"{name}: {sentence}" for name, sentences in said.items() for sentence in sentences]
         return [*lines, *confusion_words(result.folder)]
     figures = result.figures
     gate = gate_of(figures)
@@ -40,6 +44,13 @@ def verdict(result: FitResult) -> list[str]:
         return [*_clicks(figures), *_oracle(figures), *_strength(figures), *automatic]
     compared = sentences(gate, result.inference.strength)
     return [*_state(figures), *compared, *_oracle(figures), *automatic, *count_sentence(figures)]
+
+
+def _warnings(result: FitResult) -> list[str]:
+    """What the table of the classes (`contest.class_table`) does not say about one of them."""
+    gate = gate_of(result.figures)
+    said = [] if gate is None else [one for one in sentences(gate, result.inference.strength) if PRESENT in one]
+    return [*contest_warnings(result.figures), *said]
 
 
 def comparison_of(metas: Mapping[str, AdapterMeta]) -> list[str]:

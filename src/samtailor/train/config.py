@@ -101,7 +101,8 @@ class FitConfig(BaseModel):
     )
 
     budget: str | None = Field(
-        default=None, description="Time that a contest (method auto) may take: 30s, 2m, 10m, 1h; default: 2m."
+        default=None,
+        description="Time of a contest (method auto): 30s, 2m, 10m, 1h; default: 2m, or a minute for each class.",
     )
     plan: Path | None = Field(
         default=None, description="plan.json of an earlier contest (method auto): repeat what it chose, no comparison."

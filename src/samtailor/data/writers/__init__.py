@@ -3,6 +3,7 @@
     write(to: Destination, images: Iterable[LabelledImage], classes: Sequence[str], **options) -> None
     POLYGONS: "parts" or "whole", the method of `Destination` that makes the polygons; absent for masks and boxes
     RESERVED: class names, in lower case, that mean something else in the format; absent if there are none
+    READ_WITH: options that the reader of the same name needs to read the result; absent if there are none
 
 Images are iterated once. Files are named after the images and replace existing ones. Keyword-only arguments of `write`
 are the options of the format; with the option `rle` masks are written in place of polygons. What the format cannot

@@ -21,6 +21,7 @@ from samtailor.masks import brush
 NAMES = {"from_name": "label", "to_name": "image"}
 
 POLYGONS = "parts"
+READ_WITH = {"predictions": "true"}
 
 
 def write(to: Destination, images: Iterable[LabelledImage], classes: Sequence[str], *, rle: bool = False) -> None:

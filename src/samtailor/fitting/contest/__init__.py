@@ -71,7 +71,7 @@ def fit_by_contest(
 
     options, build = config.options, find("methods", config.method).build
     refuse_unknown(build, options.keys() - known_options(build).keys())
-    budget = budgets.Budget(budgets.seconds(config.budget or budgets.DEFAULT), clock=options.get("clock", "wall"))
+    budget = budgets.Budget(budgets.total_seconds(config.budget), clock=options.get("clock", "wall"))
     made = split_in(out, config, samples, classes, split, False)
     train = made.pick(samples, "train")
     workers = _workers(config, budget.total, by_name)

@@ -9,8 +9,10 @@ from dataclasses import dataclass, field
 from samtailor.errors import InputError
 from samtailor.registry import choose
 
-DEFAULT = "2m"
+DEFAULT_SECONDS = 120.0
 """Budget where none is given."""
+CLASS_SECONDS = 60.0
+"""The same for each of several classes that have a contest of their own."""
 CLOCKS = ("wall", "cpu")
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
@@ -25,6 +27,15 @@ def seconds(budget: str) -> float:
     if match is None or float(match[1]) <= 0:
         raise InputError(f"A budget is a number with s, m or h, such as 30s, 2m or 1h; got {budget!r}.")
     return float(match[1]) * _UNITS[match[2]]
+
+
+def total_seconds(budget: str | None, classes: int = 1) -> float:
+    """Seconds of a budget for all classes together; without one, 2 minutes, or a minute for each class if that is more.
+
+    Raises:
+        InputError: an invalid budget.
+    """
+    return max(DEFAULT_SECONDS, CLASS_SECONDS * classes) if budget is None else seconds(budget)
 
 
 @dataclass
@@ -79,4 +90,4 @@ class Budget:
         return max(0.0, self.total - self.spent)
 
 
-__all__ = ["CLOCKS", "DEFAULT", "Budget", "seconds"]
+__all__ = ["CLASS_SECONDS", "CLOCKS", "DEFAULT_SECONDS", "Budget", "seconds", "total_seconds"]

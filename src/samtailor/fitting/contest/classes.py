@@ -11,8 +11,6 @@ from samtailor.train.config import FitConfig
 
 LEAST_SECONDS = 25.0
 """Of the budget, that each class needs for a contest of its own."""
-ANNOTATOR_SECONDS = 60.0
-"""Default budget for each class while somebody annotates and waits for the adapter (page, annotation programs)."""
 _log = logging.getLogger("samtailor.fitting")
 
 
@@ -24,7 +22,13 @@ def per_class(config: FitConfig, classes: Sequence[str]) -> FitConfig:
         config: of the contest.
         classes: at least two.
     """
-    seconds = budgets.seconds(config.budget or budgets.DEFAULT) / len(classes)
+    seconds = budgets.total_seconds(config.budget, len(classes)) / len(classes)
+    if config.budget is None and seconds * len(classes) > budgets.DEFAULT_SECONDS:
+        _log.warning(
+            "%d classes, a minute for each. Choose another time for all of them with --budget, or fewer classes with "
+            "--classes.",
+            len(classes),
+        )  # fmt: skip
     if config.per_class or seconds >= LEAST_SECONDS:
         return config.model_copy(update={"per_class": True, "budget": f"{seconds:g}s"})
     _log.warning(
@@ -36,14 +40,14 @@ def per_class(config: FitConfig, classes: Sequence[str]) -> FitConfig:
 
 
 def annotator_budget(budget: str | None, classes: Sequence[str]) -> str:
-    """The budget of a fit while somebody annotates: the given one, else `ANNOTATOR_SECONDS` for each class.
+    """The budget of a fit while somebody annotates: the given one, else `budgets.CLASS_SECONDS` for each class.
 
     Raises:
         InputError: the given one is too short for a contest of each class.
     """
     count = max(1, len(classes))
     if budget is None:
-        return f"{ANNOTATOR_SECONDS * count:g}s"
+        return f"{budgets.CLASS_SECONDS * count:g}s"
     given = budgets.seconds(budget)
     if count > 1 and given < LEAST_SECONDS * count:
         raise InputError(
@@ -53,4 +57,4 @@ def annotator_budget(budget: str | None, classes: Sequence[str]) -> str:
     return budget
 
 
-__all__ = ["ANNOTATOR_SECONDS", "LEAST_SECONDS", "annotator_budget", "per_class"]
+__all__ = ["LEAST_SECONDS", "annotator_budget", "per_class"]

@@ -41,6 +41,13 @@ def contest_sentences(figures: Mapping[str, Any], gate: Gate | None, strength: M
     return [*lines, *contest.get("notes", ())]
 
 
+def contest_warnings(figures: Mapping[str, Any]) -> list[str]:
+    """The sentences about what is wrong: nothing was compared, or the masks without a prompt are poor."""
+    contest = figures["contest"]
+    held = [] if contest["folds"] >= 2 or contest.get("repeated") else [_held(contest)]
+    return [*held, *_clicks(contest)]
+
+
 def _objects(contest: Mapping[str, Any]) -> list[str]:
     """How well parts of the region are single objects."""
     parts = contest.get("objects_of_parts")
@@ -147,4 +154,4 @@ def _percent(value: float) -> str:
     return f"{100 * value:.1f}"
 
 
-__all__ = ["NAMES", "TOUCHING", "contest_sentences"]
+__all__ = ["NAMES", "TOUCHING", "contest_sentences", "contest_warnings"]
