@@ -46,6 +46,7 @@ KINDS = {
     "matchers": "samtailor.matchers",
     "figures": "samtailor.compare.figures",
     "candidates": "samtailor.fitting.contest.candidates",
+    "instances": "samtailor.fitting.contest.instances",
 }
 """Kinds of things that have a name, and the package that holds the built-in ones."""
 NOT_REGISTERED = {"bases": ("companions", "decoder", "encoder")}

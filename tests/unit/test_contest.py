@@ -248,7 +248,9 @@ def test_parts_of_a_region_are_compared_with_the_objects():
         Candidate("a", "a", ("region",), 1), "0", Scores(["s"], ["region"], {"0": [1.0]}, 3, {"0": [region]}), 1
     )
     parts = objects_of_parts(entry, [sample], ("a",), 0.0)
-    assert parts == {"f1": pytest.approx(2 / 5), "count_error": 1.0, "objects": 3.0}
+    assert parts == pytest.approx(
+        {"f1": 2 / 5, "precision": 1 / 2, "recall": 1 / 3, "count_error": 1.0, "objects": 3.0}
+    )
     single = Sample("s", sample.read_image, lambda: rows[:1])
     assert objects_of_parts(entry, [single], ("a",), 0.0) is None
 

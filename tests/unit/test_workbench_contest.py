@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from types import SimpleNamespace
 
 import pytest
 from test_workbench_jobs import Recorder
@@ -130,3 +131,22 @@ def test_a_budget_that_is_too_short_or_belongs_to_no_contest_is_refused(tmp_path
     project.put(ids(project)[0], 1, "open", objects_of(0))
     with pytest.raises(Refused, match=r"A fit by plm needs 4 accepted images .* Accept 1 more image"):
         snapshot(project, None, "plm", None, None)
+
+
+@pytest.mark.parametrize(
+    ("contest", "trained"),
+    [
+        ({"touching": 0.2}, 1),
+        ({"touching": 0.2, "instances": {"chosen": "", "rows": []}}, 1),
+        ({"touching": 0.2, "instances": {"chosen": "parts", "rows": [{}]}}, 0),
+        ({"touching": 0.05}, 0),
+    ],
+)
+def test_proposals_are_trained_where_the_contest_had_no_time_to_compare_them(contest, trained, monkeypatch, tmp_path):
+    calls = []
+    monkeypatch.setattr(fit.artefact, "members", lambda out: {"disc": str(out)})
+    meta = SimpleNamespace(figures={"contest": contest}, classes=("disc",))
+    monkeypatch.setattr(fit.artefact, "read_meta", lambda folder: meta)
+    monkeypatch.setattr(fit, "_propose", lambda *arguments: calls.append(arguments))
+    fit._propose_touching(None, tmp_path, [], None, {}, None)
+    assert len(calls) == trained

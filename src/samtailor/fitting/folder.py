@@ -17,6 +17,7 @@ from samtailor.data import folder_lock
 from samtailor.data.writing import sweep
 from samtailor.errors import InputError
 from samtailor.fitting.plan import FILE as RESOURCES
+from samtailor.proposals import disk
 from samtailor.train.config import FitConfig, changed, load
 
 if TYPE_CHECKING:
@@ -83,6 +84,7 @@ def prepare(config: FitConfig, out: Path, resume: bool, overwrite: bool) -> None
         for name in (artefact.METADATA, artefact.TENSORS, artefact.CARD, artefact.SPLIT, CHECKPOINT, HISTORY, CONFIG,
                      RESOURCES, *OF_CONTEST):  # fmt: skip
             (out / name).unlink(missing_ok=True)
+        disk.remove(out)
         for name in ("logs", SNAPSHOTS, CONTEST):
             shutil.rmtree(out / name, ignore_errors=True)
     else:
@@ -135,7 +137,7 @@ def move_into(new: Path, out: Path, config: FitConfig) -> None:
     shutil.rmtree(out / "logs", ignore_errors=True)
     for name in (artefact.SPLIT, HISTORY, artefact.CARD, artefact.TENSORS):
         (new / name).replace(out / name)
-    for name in OF_CONTEST:
+    for name in (*OF_CONTEST, disk.TENSORS, disk.METADATA):  # those of the present adapter do not suit the new one
         (out / name).unlink(missing_ok=True)
         if (new / name).exists():
             (new / name).replace(out / name)

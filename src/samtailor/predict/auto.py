@@ -58,7 +58,7 @@ def by_proposals(
         proposed = proposals.propose(predictor.with_companions(proposals.companions), frame, threshold=threshold)
         rows = zip(proposed.boxes, proposed.points, proposed.scores, proposed.labels, strict=True)
         return [
-            _prompt(_scaled(box, factor, frame.height, frame.width) if boxed else None, point, score, label)
+            _prompt(scaled_box(box, factor, frame.height, frame.width) if boxed else None, point, score, label)
             for box, point, score, label in rows
             for factor in (scales if boxed else (1.0,))
         ]
@@ -171,7 +171,7 @@ def by_fitted_detector(options: dict[str, Any], threshold: float | None = None) 
     return by_detector(DetectionCache(detector, options.get("cache")), **({"pick": "best"} | settings))
 
 
-def _scaled(box: np.ndarray, factor: float, height: int, width: int) -> np.ndarray:
+def scaled_box(box: np.ndarray, factor: float, height: int, width: int) -> np.ndarray:
     """A box scaled about its center and clipped to the image."""
     center, half = (box[:2] + box[2:]) / 2, (box[2:] - box[:2]) / 2 * factor
     return np.clip(np.concatenate([center - half, center + half]), 0, [width, height] * 2)
@@ -195,4 +195,5 @@ __all__ = [
     "open_detector",
     "prompt_type_of",
     "promptless",
+    "scaled_box",
 ]

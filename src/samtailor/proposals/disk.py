@@ -94,6 +94,12 @@ def save(folder: str | Path, proposals: Proposals) -> None:
     write_json(folder / METADATA, sealed(meta.model_dump(mode="json")))
 
 
+def remove(folder: str | Path) -> None:
+    """Delete the proposals of a folder, if there are any; the metadata first."""
+    for name in (METADATA, TENSORS):
+        (Path(folder) / name).unlink(missing_ok=True)
+
+
 def load(folder: str | Path, base: Base) -> Proposals:
     """Load proposals onto the device of the base.
 
@@ -198,4 +204,4 @@ def read_meta(folder: str | Path) -> ProposalsMeta:
     )
 
 
-__all__ = ["METADATA", "TENSORS", "ProposalsMeta", "exists", "load", "read_meta", "save"]
+__all__ = ["METADATA", "TENSORS", "ProposalsMeta", "exists", "load", "read_meta", "remove", "save"]

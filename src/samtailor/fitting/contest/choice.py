@@ -63,6 +63,11 @@ class Choice:
     table: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     entries: dict[str, Entry] = field(default_factory=dict)
 
+    @property
+    def prompt_steps(self) -> int:
+        """Updates of the fits of `prompt` that were scored; 0 without one."""
+        return next((one.steps for one in self.entries.values() if one.candidate is self.prompt), 0)
+
 
 def choose(
     entries: Sequence[tuple[Candidate, int, Mapping[str, Scores]]], groups: Mapping[str, str], *, fallback: bool = True

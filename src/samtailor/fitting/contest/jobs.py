@@ -81,6 +81,11 @@ class Fit:
         return resolve(FitConfig(**fields))
 
 
+def fold_name(candidate: Candidate, steps: int, number: int) -> str:
+    """Name of the fit of a fold, and of its folder."""
+    return f"{candidate.name}-{steps}-{number}"
+
+
 @dataclass
 class Fitted:
     """A finished fit.
@@ -139,4 +144,4 @@ def encode(context: Context, images: Sequence[tuple[Sample, View]], companion: s
     context.store.prepare(context.base, samples, views, () if beside is None else (beside,))
 
 
-__all__ = ["Fit", "Fitted", "encode", "fit_and_score"]
+__all__ = ["Fit", "Fitted", "encode", "fit_and_score", "fold_name"]

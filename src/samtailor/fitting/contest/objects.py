@@ -1,58 +1,147 @@
-"""How well the parts of an out-of-fold region are the single objects, where images have several."""
+"""How well predictions without a prompt are the single objects, where images have several."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from samtailor.fitting.contest.choice import Entry
+from samtailor.fitting.gate import Difference
 from samtailor.masks.contours import connected
+from samtailor.masks.postprocess import postprocessed
 from samtailor.masks.rle import encode
-from samtailor.structures import Annotation, Sample
+from samtailor.structures import NOTHING, Annotation, Postprocess, Sample
 
-_IOU = 0.5  # from which a part is the object
+Masks = Mapping[str, Sequence[dict[str, Any]]]
+"""Image to the run-length encoded masks of its objects."""
+_IOU = 0.5  # above which a prediction is the object
+
+
+@dataclass
+class ObjectScores:
+    """Predicted against annotated objects, by image.
+
+    Args:
+        images: ids.
+        matched: number of objects that a prediction covers with an IoU above 0.5.
+        predicted, annotated: number of predictions and of objects.
+    """
+
+    images: list[str] = field(default_factory=list)
+    matched: list[int] = field(default_factory=list)
+    predicted: list[int] = field(default_factory=list)
+    annotated: list[int] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, masks: Masks, samples: Sequence[Sample], classes: tuple[str, ...]) -> ObjectScores:
+        """Scores of the images that have an entry in `masks`, in the order of the samples."""
+        scores = cls()
+        for sample in samples:
+            if sample.id in masks:
+                scores.add(sample.id, masks[sample.id], [one.rle for one in sample.of(classes)])
+        return scores
+
+    def add(self, id: str, masks: Sequence[dict[str, Any]], truths: Sequence[dict[str, Any]]) -> None:
+        """Count the objects of one more image."""
+        self.images.append(id)
+        self.matched.append(_matched(masks, truths))
+        self.predicted.append(len(masks))
+        self.annotated.append(len(truths))
+
+    def only(self, images: Collection[str]) -> ObjectScores:
+        """The scores of some images, in the same order."""
+        rows = [row for row, id in enumerate(self.images) if id in images]
+        matched, predicted, annotated = (
+            [column[row] for row in rows] for column in (self.matched, self.predicted, self.annotated)
+        )
+        return ObjectScores([self.images[row] for row in rows], matched, predicted, annotated)
+
+    @property
+    def f1(self) -> float:
+        """F1 of all objects together, in [0, 1]; 1 without an object and a prediction."""
+        total = sum(self.predicted) + sum(self.annotated)
+        return 2 * sum(self.matched) / total if total else 1.0
+
+    @property
+    def by_image(self) -> list[float]:
+        """One value for each image, whose mean is `f1` and whose spread is that of `f1` over samples of images.
+
+        F1 is the ratio of two sums over images, which is linearized (Taylor expansion). A mean of the F1 of single
+        images would give an image of three objects the weight of one of a hundred.
+        """
+        total = np.add(self.predicted, self.annotated)
+        if not total.any():
+            return [1.0] * len(self.images)
+        return (self.f1 + (2 * np.array(self.matched) - self.f1 * total) / total.mean()).tolist()
+
+    def to_json(self) -> dict[str, float]:
+        """As plain values.
+
+        Returns:
+            "f1", "precision" (0 without a prediction) and "recall" of all objects together;
+            "count_error": mean absolute error of the number of objects; "objects": mean number of objects.
+        """
+        error = np.abs(np.subtract(self.predicted, self.annotated)).mean()
+        right = sum(self.matched)
+        return {
+            "f1": self.f1,
+            "precision": right / max(sum(self.predicted), 1),
+            "recall": right / max(sum(self.annotated), 1),
+            "count_error": float(error),
+            "objects": float(np.mean(self.annotated)),
+        }
+
+    def over(self, other: ObjectScores, groups: Mapping[str, str]) -> Difference:
+        """F1 minus that of other predictions for the same images, with images as units."""
+        return Difference.of(
+            self.by_image, other.by_image, [groups.get(id, id) for id in self.images], sum(self.annotated)
+        )
+
+
+def parts_of(entry: Entry, smallest: float, how: Postprocess = NOTHING) -> Masks:
+    """The connected parts of a region in each image, as automatic mode returns them.
+
+    Args:
+        entry: the chosen region, with its out-of-fold predictions.
+        smallest: parts of a smaller share of the image are left out.
+        how: postprocessing of the region.
+    """
+    masks = {}
+    for id, rle in zip(entry.scores.images, entry.scores.masks[entry.variant], strict=True):
+        mask = postprocessed(Annotation("", rle).mask, how)
+        least = max(16, round(smallest * mask.size))
+        masks[id] = [encode(part) for part in connected(mask) if np.count_nonzero(part) >= least]
+    return masks
 
 
 def objects_of_parts(
-    entry: Entry, samples: Sequence[Sample], classes: tuple[str, ...], smallest: float
+    entry: Entry, samples: Sequence[Sample], classes: tuple[str, ...], smallest: float, how: Postprocess = NOTHING
 ) -> dict[str, float] | None:
     """Agreement of the connected parts of a region with the annotated objects; None with one object per image.
 
     Args:
-        entry: the chosen region, with its out-of-fold predictions.
+        entry, smallest, how: see `parts_of`.
         samples: training images.
         classes: of the objects.
-        smallest: parts of a smaller share of the image are left out, as in use.
 
     Returns:
-        "f1": mean over images, a part being an object from an IoU of 0.5 on; "count_error": mean absolute error of the
-        number of objects; "objects": mean number of objects.
+        see `ObjectScores.to_json`.
     """
-    known = {sample.id: sample.of(classes) for sample in samples}
-    if all(len(known[id]) <= 1 for id in entry.scores.images):
-        return None
-    rows = []
-    for id, rle in zip(entry.scores.images, entry.scores.masks[entry.variant], strict=True):
-        mask = Annotation("", rle).mask
-        least = max(16, round(smallest * mask.size))
-        parts = [encode(part) for part in connected(mask) if np.count_nonzero(part) >= least]
-        truths = [one.rle for one in known[id]]
-        rows.append((2 * _matched(parts, truths) / max(len(parts) + len(truths), 1), len(parts), len(truths)))
-    f1, parts_found, objects = (np.array(column, float) for column in zip(*rows, strict=True))
-    error = float(np.abs(parts_found - objects).mean())
-    return {"f1": float(f1.mean()), "count_error": error, "objects": float(objects.mean())}
+    scores = ObjectScores.of(parts_of(entry, smallest, how), samples, classes)
+    return scores.to_json() if any(count > 1 for count in scores.annotated) else None
 
 
-def _matched(parts: Sequence[Any], truths: Sequence[Any]) -> int:
-    """Number of objects that a part covers; from an IoU above 0.5 on, no part covers two of them."""
+def _matched(predicted: Sequence[dict[str, Any]], truths: Sequence[dict[str, Any]]) -> int:
+    """Number of objects that a prediction covers; with an IoU above 0.5, no prediction covers two of them."""
     from pycocotools import mask as coco
 
-    if not parts or not truths:
+    if not predicted or not truths:
         return 0
-    table = coco.iou(list(parts), list(truths), [0] * len(truths))
+    table = coco.iou(list(predicted), list(truths), [0] * len(truths))
     return int((table > _IOU).any(axis=0).sum())
 
 
-__all__ = ["objects_of_parts"]
+__all__ = ["Masks", "ObjectScores", "objects_of_parts", "parts_of"]

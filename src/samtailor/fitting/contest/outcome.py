@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
@@ -12,11 +11,13 @@ import numpy as np
 from samtailor.fitting.contest import forecast, sheet
 from samtailor.fitting.contest.candidates import Candidate
 from samtailor.fitting.contest.choice import untiled
+from samtailor.fitting.contest.instances.parts import smallest_part
 from samtailor.fitting.contest.objects import objects_of_parts
 from samtailor.fitting.contest.replacement import gate_with_present
 from samtailor.fitting.contest.scoring import BASE, Scores
 from samtailor.fitting.contest.state import ContestState
 from samtailor.fitting.gate import MIN_OBJECTS, Difference, compared
+from samtailor.registry import names
 
 _METRICS = {"region": "Dice without a prompt", "click": "IoU of clicks"}
 
@@ -55,6 +56,8 @@ def decisions_of(contest: ContestState, chosen: Mapping[str, tuple[Candidate, in
         parts
         | {"strength": dict(contest.choice.strength), "views": contest.config.views}
         | {"exclusive": [list(pair) for pair in contest.exclusive]}
+        | {name: None for name in names("instances") if name != "parts"}
+        | {name: dict(value) for name, value in contest.instances.decisions.items()}
     )
 
 
@@ -89,8 +92,10 @@ def _summary(contest: ContestState) -> dict[str, Any]:
         plain = region.scores.mean(untiled(region.scores, contest.groups))
         summary |= {"tiling": region.variant, "untiled": plain, "worst": sheet.worst(region)[:3]}
         summary["small"] = _small(contest)
-        smallest = min(one.area / math.prod(one.rle["size"]) for s in contest.train for one in s.of(contest.classes))
-        summary["objects_of_parts"] = objects_of_parts(region, contest.train, contest.classes, smallest / 4)
+        summary["objects_of_parts"] = objects_of_parts(
+            region, contest.train, contest.classes, smallest_part(contest), contest.postprocess
+        )
+        summary["instances"] = {"chosen": contest.instances.chosen, "rows": contest.instances.rows}
         summary["touching"] = data.touching
         summary["clicks"] = _better_clicks(contest)
         if not contest.postprocess.nothing:

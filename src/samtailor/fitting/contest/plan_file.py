@@ -10,6 +10,7 @@ from typing import Any
 
 from samtailor.errors import InputError
 from samtailor.limits import MALFORMED
+from samtailor.registry import find, names
 from samtailor.structures import Postprocess
 
 SCHEMA = 1
@@ -23,7 +24,8 @@ class ContestPlan:
         fingerprint: see `DataFingerprint`.
         decisions: by part of the adapter, "region" and "prompt": None, or candidate, steps and, for the region, the
             number of the plan of tiled inference and the offset of the map's logits; "strength": strength of click and
-            box; "exclusive": pairs of classes that compete for a pixel.
+            box; "exclusive": pairs of classes that compete for a pixel; "proposals": None where single objects are
+            parts of the region, or the settings of learned proposals (`contest.instances`).
         evidence: by way of use, one row per candidate with its out-of-fold scores.
         budget: what the contest was given and has used.
         notes: sentences.
@@ -66,7 +68,15 @@ class ContestPlan:
         if not isinstance(plan.decisions, Mapping):
             raise InputError(f"{file}: expected decisions by part of the adapter, got {plan.decisions!r:.100}.")
         # a mistake is reported before any fit
-        _ = plan.part("prompt"), plan.strength, plan.tiling, plan.offset, plan.postprocess, plan.exclusive
+        _ = (
+            plan.part("prompt"),
+            plan.strength,
+            plan.tiling,
+            plan.offset,
+            plan.postprocess,
+            plan.exclusive,
+            plan.instances,
+        )
         return plan
 
     def part(self, name: str) -> Mapping[str, Any] | None:
@@ -163,6 +173,16 @@ class ContestPlan:
         except (TypeError, ValueError) as error:
             raise InputError(f"plan, decisions.region.postprocess: {error}") from error
 
+    @property
+    def instances(self) -> dict[str, Mapping[str, Any]]:
+        """Candidate for single objects to its entry, checked; see `contest.instances`.
+
+        Raises:
+            InputError: an entry is not valid.
+        """
+        entries = {name: find("instances", name).checked(self.decisions.get(name)) for name in names("instances")}
+        return {name: entry for name, entry in entries.items() if entry is not None}
+
     def explained(self) -> list[str]:
         """The plan in sentences."""
         lines = [f"Data: {', '.join(f'{name} {value}' for name, value in self.fingerprint.items())}."]
@@ -170,6 +190,8 @@ class ContestPlan:
             value = self.decisions.get(part)
             lines.append(f"{part.capitalize()}: {'the base model' if value is None else _listed(value)}.")
         lines.append(f"Strength: {_listed(self.decisions.get('strength', {})) or 'none'}.")
+        for name, value in self.instances.items():
+            lines.append(f"Single objects: {name}, {_listed(value)}.")
         if pairs := self.decisions.get("exclusive"):
             lines.append(f"Classes that compete for a pixel: {', '.join(' and '.join(pair) for pair in pairs)}.")
         for way, rows in self.evidence.items():
@@ -185,15 +207,19 @@ def _listed(values: Mapping[str, Any]) -> str:
 
 def _row(row: Mapping[str, Any]) -> str:
     """A row of the evidence: candidate, score in percent with its interval, and the difference to its reference."""
-    text = f"{row['candidate']} ({row['steps']} steps)"
+    text = f"{row['candidate']} ({row['steps']} steps)" if "steps" in row else row["candidate"]
     if "mean" not in row:
         return f"{text}, " + _listed({name: f"{100 * value:.1f}" for name, value in row.get("means", {}).items()})
-    text += f", variant {row['variant']}: {100 * row['mean']:.1f}"
+    text += f", variant {row['variant']}" if row["variant"] else ""
+    text += f": {100 * row['mean']:.1f}"
     if row.get("interval"):
         low, high = row["interval"]
         text += f" (95 % interval {100 * low:.1f} to {100 * high:.1f})"
     if row.get("error") is not None:
         text += f", difference {100 * row['difference']:+.1f} with standard error {100 * row['error']:.1f}"
+    if "count_error" in row:
+        scores = (f"{name} {100 * row[name]:.1f}" for name in ("precision", "recall"))
+        text += f", {', '.join(scores)}, count error {row['count_error']:.1f} of {row['objects']:.1f}"
     return text
 
 

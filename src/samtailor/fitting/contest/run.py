@@ -5,14 +5,14 @@
    more than the standard error, are dropped.
 3. Longer fits of the others on all folds, as long as the budget allows. Their out-of-fold scores decide. Prompt
    candidates that still gain get further rounds alone while there is time.
-4. The chosen ones are fitted on all images.
+4. With several objects in an image, ways to find single objects are compared (`instance_comparison`).
+5. The chosen ones are fitted on all images.
 """
 
 from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -23,24 +23,25 @@ from samtailor.fitting.contest.assemble import assembled, publish
 from samtailor.fitting.contest.candidates import Candidate
 from samtailor.fitting.contest.choice import PROMPTED, Entry, choose
 from samtailor.fitting.contest.cross_validation import folds_of, joined
-from samtailor.fitting.contest.jobs import Fit, Fitted, fit_and_score
+from samtailor.fitting.contest.instance_comparison import InstanceComparison
+from samtailor.fitting.contest.jobs import Fit, Fitted, fit_and_score, fold_name
 from samtailor.fitting.contest.outcome import decisions_of, figures_of, forecast_of
 from samtailor.fitting.contest.plan_file import ContestPlan
 from samtailor.fitting.contest.postprocessing import chosen_postprocess, with_postprocess
 from samtailor.fitting.contest.region_variant import RegionVariant
 from samtailor.fitting.contest.rounds import Row, hold_rounds
+from samtailor.fitting.contest.running import run_jobs
 from samtailor.fitting.contest.schedule import LEAST_STEPS, Schedule
 from samtailor.fitting.contest.state import ContestState
 from samtailor.fitting.contest.suggest import next_images
 from samtailor.fitting.pool import Done
 from samtailor.fitting.select_inference import PLANS
+from samtailor.proposals import disk
 from samtailor.structures import InferenceSpec
 from samtailor.train.interrupt import Interrupted
-from samtailor.train.progress import Progress
 
 FIRST_STEPS = 40
 LEAST_GROUPS = 4  # of images, for a forecast
-_POLL = 0.5  # seconds
 
 
 @dataclass
@@ -55,6 +56,7 @@ class Contest(ContestState):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.schedule = Schedule(self.budget, len(self.folds), self.config.steps)
+        self.comparison = InstanceComparison(self)
 
     def run(self) -> None:
         """Hold the contest. The folder has a usable adapter from the first stage on.
@@ -65,9 +67,11 @@ class Contest(ContestState):
         try:
             if self.replay is None:
                 self._first()
+                self.schedule.reserve = self.comparison.reserve(self.schedule.process_left)
                 rows = self._rounds()
                 if rows:
                     self.choice = choose(rows, self.groups, fallback=self.config.fallback)
+                self._after_choice()
                 self._refit(self._chosen(rows))
             else:
                 self._refit(self._planned_parts(self.replay))
@@ -108,6 +112,16 @@ class Contest(ContestState):
         self.plan.evidence["earlier_rounds"] = made.earlier
         self.growing = made.growing
         return made.rows
+
+    def _after_choice(self) -> None:
+        """Decisions about the chosen region on its out-of-fold predictions: postprocessing, then single objects."""
+        if self.choice.region is not None:
+            self.postprocess, self.plan.evidence["postprocess"] = chosen_postprocess(
+                self.choice.region, self.train, self.classes, self.groups, self.config.seed
+            )
+        self.schedule.reserve = 0.0
+        self.comparison.compare(self.schedule.process_left)
+        self.plan.evidence |= {"objects": rows} if (rows := self.instances.rows) else {}
 
     def _chosen(self, rows: list[Row]) -> dict[str, tuple[Candidate, int]]:
         """Candidate and steps of each part of the adapter.
@@ -152,6 +166,7 @@ class Contest(ContestState):
             raise InputError("The plan has no part: decisions.region and decisions.prompt are both null.")
         self.choice.strength = plan.strength
         self.planned, self.postprocess = RegionVariant(plan.tiling, plan.offset), plan.postprocess
+        self.comparison.repeat(plan.instances)
         self.plan.evidence = dict(plan.evidence) | self.plan.evidence
         self.plan.notes.append("Repeated from a plan; nothing was compared here.")
         return parts
@@ -163,10 +178,6 @@ class Contest(ContestState):
         done = dict(zip(jobs, self._fits(list(jobs.values())), strict=True))
         of_half = joined([done[name] for name in done if name.startswith("half")])
         self.forecast = forecast_of(self, of_half)
-        if self.choice.region is not None:
-            self.postprocess, self.plan.evidence["postprocess"] = chosen_postprocess(
-                self.choice.region, self.train, self.classes, self.groups, self.config.seed
-            )
         self.plan.evidence |= self.choice.table | {"forecast": self.forecast}
         self.plan.decisions = decisions_of(self, chosen)
         self._publish(
@@ -183,7 +194,7 @@ class Contest(ContestState):
     def _round(self, steps: Mapping[Candidate, int]) -> list[Row]:
         """Fit some candidates on all folds; their scores."""
         jobs = [
-            self._job(one, count, f"{one.name}-{count}-{number}", fold)
+            self._job(one, count, fold_name(one, count, number), fold)
             for one, count in sorted(steps.items(), key=lambda item: -self.schedule.seconds(*item))  # longest first
             for number, fold in enumerate(self.folds)
         ]
@@ -221,32 +232,14 @@ class Contest(ContestState):
         )  # fmt: skip
 
     def _fits(self, jobs: Sequence[Fit]) -> list[Fitted]:
-        """Run jobs; raises the first error, and `Interrupted` when stopped."""
-        futures: dict[Future[Done], Fit] = {}
-        for job in jobs:
-            futures[self.pool.submit(fit_and_score, job)] = job
-            self._report()
-        waiting, done = set(futures), {}
-        while waiting:
-            finished, waiting = wait(waiting, timeout=_POLL, return_when=FIRST_COMPLETED)
-            for one in finished:
-                result = one.result()
-                self.budget.add(result.cpu_seconds if self.pool.workers > 1 else 0.0)
-                job = futures[one]
-                pace = self.budget.pace(result.cpu_seconds, result.seconds)
-                whole = pace * result.cpu_seconds if job.judge else None
-                self.schedule.measure(job.candidate, job.steps, pace * result.value.step_seconds, whole)
-                done[job.name] = result.value
-            self._report()
-        return [done[job.name] for job in jobs]
+        """Run jobs, and note their times."""
 
-    def _report(self) -> None:
-        if self.stop is not None and self.stop():
-            raise Interrupted("Stopped.")
-        if self.progress is not None:
-            total = round(self.budget.total)
-            spent = min(total - 1, round(self.budget.spent))
-            self.progress(Progress("contest", max(spent, 0), total, seconds_left=self.budget.left))
+        def ended(job: Fit, done: Done) -> None:
+            pace = self.budget.pace(done.cpu_seconds, done.seconds)
+            whole = pace * done.cpu_seconds if job.judge else None
+            self.schedule.measure(job.candidate, job.steps, pace * done.value.step_seconds, whole)
+
+        return run_jobs(self, fit_and_score, jobs, ended)
 
     # -- results
 
@@ -263,10 +256,13 @@ class Contest(ContestState):
                     seed=self.config.seed, enough=lambda: self.budget.left <= 0,
                 )  # fmt: skip
             self.figures = figures_of(self)
+        disk.remove(self.out)
         self.inference = publish(
             self.out, self.config, segmenter, meta, classes=self.classes, steps=steps, figures=self.figures,
             history=self.history,
         )  # fmt: skip
+        if final:
+            self.comparison.write()
         self._note_plan()
 
     def _note_plan(self) -> None:

@@ -56,11 +56,13 @@ class Schedule:
         budget: time that the contest may take; its `workers` work at the same time.
         folds: number of folds.
         most_steps: of any fit, by the settings.
+        reserve: seconds of one process that are kept for the comparison of single objects.
     """
 
     budget: Budget
     folds: int
     most_steps: int
+    reserve: float = 0.0
     _measured: dict[str, _Measured] = field(default_factory=dict)
 
     def measure(self, candidate: Candidate, steps: int, step_seconds: float, seconds: float | None) -> None:
@@ -93,7 +95,7 @@ class Schedule:
     @property
     def process_left(self) -> float:
         """Seconds that can be planned."""
-        return _MARGIN * self.budget.left * self.budget.workers
+        return max(0.0, _MARGIN * self.budget.left * self.budget.workers - self.reserve)
 
     def first_round(self, candidates: Sequence[Candidate]) -> dict[Candidate, int]:
         """Steps of each candidate on each fold in the first round."""

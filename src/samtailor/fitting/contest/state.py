@@ -12,6 +12,7 @@ from samtailor.fitting.contest.candidates import Candidate
 from samtailor.fitting.contest.choice import Choice
 from samtailor.fitting.contest.cross_validation import folds_of, group_of
 from samtailor.fitting.contest.fingerprint import DataFingerprint
+from samtailor.fitting.contest.instance_choice import InstanceChoice
 from samtailor.fitting.contest.overlap import overlaps_of
 from samtailor.fitting.contest.overlap import words as overlap_words
 from samtailor.fitting.contest.plan_file import ContestPlan
@@ -54,6 +55,7 @@ class ContestState:
         forecast: what more masks would bring.
         planned: how an earlier contest, which is repeated, uses the region map.
         postprocess: of the region.
+        instances: how single objects are found.
         suggested: ids of the images to mark next.
         figures, history: of the adapter.
 
@@ -81,6 +83,7 @@ class ContestState:
     forecast: dict[str, Any] = field(default_factory=dict)
     planned: RegionVariant = field(default_factory=RegionVariant)
     postprocess: Postprocess = NOTHING
+    instances: InstanceChoice = field(default_factory=InstanceChoice)
     suggested: list[str] = field(default_factory=list)
     figures: dict[str, Any] = field(default_factory=dict)
     history: dict[str, Any] = field(default_factory=lambda: {"train": [], "held_out": []})

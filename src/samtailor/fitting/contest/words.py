@@ -53,6 +53,9 @@ def _objects(contest: Mapping[str, Any]) -> list[str]:
     parts = contest.get("objects_of_parts")
     if not parts:
         return []
+    compared = contest.get("instances", {})
+    if compared.get("rows"):
+        return _compared_objects(compared["chosen"], compared["rows"])
     text = (
         f"Single objects without a prompt: F1 {_percent(parts['f1'])} at IoU 0.5, the count is off by "
         f"{parts['count_error']:.1f} of {parts['objects']:.1f} objects per image."
@@ -61,6 +64,21 @@ def _objects(contest: Mapping[str, Any]) -> list[str]:
         return [text]
     share = f"{100 * contest['touching']:.0f} %"
     return [f"{text} {share} of the objects touch another one; `samtailor propose-fit` separates them."]
+
+
+def _compared_objects(chosen: str, rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """How single objects are found, and the scores of all candidates."""
+    best = next(row for row in rows if row["candidate"] == chosen)
+    lines = [
+        f"Single objects without a prompt, by {best['title']}: F1 {_percent(best['f1'])} at IoU 0.5, precision "
+        f"{_percent(best['precision'])}, recall {_percent(best['recall'])}, the count is off by "
+        f"{best['count_error']:.1f} of {best['objects']:.1f} objects per image."
+    ]
+    others = [row for row in rows if row is not best]
+    named = ", ".join(
+        f"{row['title']} F1 {_percent(row['f1'])}, count off by {row['count_error']:.1f}" for row in others
+    )
+    return [*lines, f"Compared for single objects: {named}."]
 
 
 def _postprocess(contest: Mapping[str, Any]) -> list[str]:

@@ -218,11 +218,16 @@ def _propose_touching(
     settings: Mapping[str, int],
     channel: Channel,
 ) -> str | None:
-    """Proposals for the adapters of a contest whose objects often touch; parts of the map are single objects else."""
+    """Proposals for the adapters of a contest whose objects often touch; parts of the map are single objects else.
+
+    Where the contest had the time to compare both, it has decided.
+    """
     notes = []
     for folder in map(Path, artefact.members(out).values()):
         meta = artefact.read_meta(folder)
-        if meta.figures.get("contest", {}).get("touching", 0.0) >= TOUCHING and not disk.exists(folder):
+        contest = meta.figures.get("contest", {})
+        compared = contest.get("instances", {}).get("chosen")
+        if contest.get("touching", 0.0) >= TOUCHING and not compared and not disk.exists(folder):
             notes.append(_propose(base, folder, samples, meta.classes, store, settings, channel))
     return " ".join(note for note in notes if note) or None
 

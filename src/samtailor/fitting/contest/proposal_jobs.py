@@ -1,0 +1,221 @@
+"""Jobs of a contest about learned proposals: train heads, predict the objects of other images, and measure both."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import count, pairwise
+from pathlib import Path
+from statistics import median
+from time import process_time
+from typing import Any
+
+import numpy as np
+
+from samtailor import artefact
+from samtailor.bases.companions import load_companion
+from samtailor.data.augment import Augment
+from samtailor.fitting.pool import Context
+from samtailor.fitting.proposal_training import Scenes, train_head
+from samtailor.predict.auto import BOX_SCALES, scaled_box
+from samtailor.predict.instances import predict_instances
+from samtailor.predict.predictor import Predictor
+from samtailor.predict.prompt import ObjectPrompt
+from samtailor.predict.source import AdapterSource
+from samtailor.proposals import GIVES, Proposals, disk
+from samtailor.proposals.calibration import Scene
+from samtailor.proposals.head import Head, Heads
+from samtailor.proposals.targets import place
+from samtailor.structures import Sample
+from samtailor.train.interrupt import Interrupted
+from samtailor.train.progress import Progress
+
+BATCH, LR, WIDTH = 4, 4e-3, 96
+"""Settings of the heads, the defaults of `fit_proposals`."""
+Scored = tuple[float, dict[str, Any]]
+"""Score of a proposal, in [0, 1], and the run-length encoded mask of its object."""
+_ADAPTER = "adapter"
+_PROBED_STEPS = 4
+
+
+@dataclass(frozen=True)
+class HeadFit:
+    """Train heads on some of the images.
+
+    Args:
+        name: for progress.
+        samples: all images, those without an object too.
+        classes: to propose.
+        left_out: rows of the images that are not trained on, but scored; empty for none.
+        seeds: one head each.
+        steps: updates of each head.
+        augment: views to draw from.
+        tiles: tiles per side at inference.
+        companion: name of the companion, see `load_companion`.
+        folder: the heads are saved there as proposals without a calibration.
+    """
+
+    name: str
+    samples: Sequence[Sample]
+    classes: tuple[str, ...]
+    left_out: tuple[int, ...]
+    seeds: tuple[int, ...]
+    steps: int
+    augment: Augment
+    tiles: int
+    companion: str
+    folder: Path
+
+
+def fit_heads(context: Context, job: HeadFit) -> list[Scene]:
+    """Train and save heads; the candidates of their mean in the images that were left out.
+
+    Raises:
+        Interrupted: the contest was stopped.
+    """
+    base = context.base
+    scenes = _scenes(context, job)
+    rows = [row for row in range(len(job.samples)) if row not in set(job.left_out)]
+    ticks = count(1)
+
+    def report() -> None:
+        if context.stopped():
+            raise Interrupted("Stopped.")
+        context.report(job.name, Progress("fit", next(ticks), job.steps * len(job.seeds)))
+
+    heads = [train_head(scenes, rows, seed, job.steps, BATCH, LR, WIDTH, report) for seed in job.seeds]
+    proposals = Proposals(
+        Heads(heads) if len(heads) > 1 else heads[0],
+        job.classes,
+        base.fingerprint,
+        base_name=base.name,
+        tiles=job.tiles,
+        companion=scenes.companion,
+    )
+    job.folder.mkdir(parents=True, exist_ok=True)
+    proposals.save(job.folder)
+    return [scene for row in job.left_out for scene in scenes.candidates(row, proposals, job.tiles)]
+
+
+@dataclass(frozen=True)
+class Calibrated:
+    """Calibration and thresholds by class, see `Proposals`."""
+
+    calibration: Mapping[str, tuple[float, float]]
+    thresholds: Mapping[str, float]
+
+    def of(self, proposals: Proposals, give: str, heads: Head | Heads | None = None) -> Proposals:
+        """Proposals with this calibration, and with other heads if they are given."""
+        return Proposals(
+            proposals.head if heads is None else heads,
+            proposals.classes,
+            proposals.base,
+            base_name=proposals.base_name,
+            calibration=self.calibration,
+            thresholds=self.thresholds,
+            give=give,
+            tiles=proposals.tiles,
+            companion=proposals.companion,
+        )
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Predict the objects of images with the proposals and the prompt adapter of one fold, as in use.
+
+    Args:
+        samples: images that neither has learnt from.
+        heads: folder of the proposals.
+        calibrated: by type of prompt.
+        prompt: folder of the prompt adapter; None: the base model.
+        strength: of the prompt adapter, see `InferenceSpec`.
+    """
+
+    samples: Sequence[Sample]
+    heads: Path
+    calibrated: Mapping[str, Calibrated]
+    prompt: Path | None
+    strength: Mapping[str, float]
+
+
+def predict_objects(context: Context, job: Prediction) -> dict[str, dict[str, list[Scored]]]:
+    """By type of prompt, image to the scores of the proposals and the masks of its objects.
+
+    Raises:
+        Interrupted: the contest was stopped.
+    """
+    base, proposals = context.base, disk.load(job.heads, context.base)
+    adapters = {}
+    if job.prompt is not None:
+        segmenter = artefact.load(job.prompt, base).segmenter
+        segmenter.inference = replace(segmenter.inference, strength=dict(job.strength))
+        adapters[_ADAPTER] = segmenter
+    predictor = Predictor(base, adapters, store=context.store)
+    objects: dict[str, dict[str, list[Scored]]] = {}
+    folder = job.prompt or job.heads  # as in use, the proposals lie beside the adapter
+    for give, calibrated in job.calibrated.items():
+        calibrated.of(proposals, give).save(folder)
+        source = AdapterSource.of(predictor, _ADAPTER if adapters else None, folder, prompt_type=give)
+        objects[give] = {}
+        for sample in job.samples:
+            if context.stopped():
+                raise Interrupted("Stopped.")
+            predicted = predict_instances(predictor, sample, source, store=context.store)
+            objects[give][sample.id] = [(one.score, one.rle) for one in predicted]
+    return objects
+
+
+@dataclass(frozen=True)
+class Pace:
+    """CPU seconds of a step of a head, and of the predictions for an image with each type of prompt."""
+
+    step: float
+    image: float
+
+
+def probe(context: Context, job: HeadFit) -> Pace:
+    """Measure a few steps of a head, and predictions for as many prompts as the middle one of the images has objects.
+
+    Args:
+        context: of the contest.
+        job: a fit of which nothing is kept.
+    """
+    ticks = [process_time()]
+
+    def report() -> None:
+        ticks.append(process_time())
+
+    scenes = _scenes(context, replace(job, augment=Augment()))
+    train_head(scenes, range(len(job.samples)), 0, _PROBED_STEPS, BATCH, LR, WIDTH, report)
+    steps = [after - before for before, after in pairwise(ticks)][1:]
+    by_objects = sorted(job.samples, key=lambda sample: len(sample.of(job.classes)))
+    source = AdapterSource(None, _true_prompts(job.classes), tiles=job.tiles)
+    start = process_time()
+    predict_instances(Predictor(context.base, store=context.store), by_objects[len(by_objects) // 2], source)
+    return Pace(median(steps), process_time() - start)
+
+
+def _true_prompts(classes: tuple[str, ...]) -> Any:
+    """A proposer of the true objects: as many prompts as exact proposals would give, of every type."""
+
+    def propose(predictor: Predictor, image: Sample | np.ndarray) -> list[ObjectPrompt]:
+        if not isinstance(image, Sample):
+            return []
+        height, width = image.size
+        objects, prompts = image.of(classes), list[ObjectPrompt]()
+        for scale in BOX_SCALES:
+            for one in objects:
+                x0, y0, x1, y1 = (float(v) for v in scaled_box(np.array(one.box), scale, height, width))
+                prompts.append(ObjectPrompt(box=(x0, y0, x1, y1), label=one.label, score=1.0))
+        return prompts + [ObjectPrompt(clicks=((*place(one.mask), 1),), label=one.label, score=1.0) for one in objects]
+
+    return propose
+
+
+def _scenes(context: Context, job: HeadFit) -> Scenes:
+    base = context.base
+    companion = load_companion(job.companion, next(base.model.parameters()).device, base)
+    return Scenes(base, job.samples, job.classes, context.store, job.augment, companion)
+
+
+__all__ = ["GIVES", "Calibrated", "HeadFit", "Pace", "Prediction", "Scored", "fit_heads", "predict_objects", "probe"]
