@@ -95,11 +95,11 @@ def _row(out: Path, name: str, seed: int, shots: int, options: argparse.Namespac
     judged = set(content["judged_on"][str(seed)])
     tests = [sample for sample in samples if sample.id in judged][: 10 if options.quick else None]
     folders = content["folders"][str(shots)]
-    parts = {}
+    parts, plm_steps = {}, 0 if options.without_plm else options.steps
     for key, folder in folders.items():
         title, _, label = key.split("/", 2)
         if title == "auto" and folder is not None:
-            parts[label] = Part(label, out / folder, samples, tests, base, store, options.steps).row()
+            parts[label] = Part(label, out / folder, samples, tests, base, store, plm_steps).row()
     return {
         "set": name, "seed": seed, "shots": shots, "base": content["base"], "parts": parts,
         "compare": {row["title"]: row["dice"] for row in content["rows"]},
@@ -108,7 +108,26 @@ def _row(out: Path, name: str, seed: int, shots: int, options: argparse.Namespac
 
 
 def _rows(out: Path) -> list[dict[str, Any]]:
-    return [json.loads(file.read_text(encoding="utf-8")) for file in sorted((out / "rows").glob("*.json"))]
+    """The finished runs; methods that were not run beside `auto` have the Dice of results/few-shot-8.json."""
+    rows = [json.loads(file.read_text(encoding="utf-8")) for file in sorted((out / "rows").glob("*.json"))]
+    return [row | {"compare": _earlier(row) | row["compare"]} for row in rows]
+
+
+def _earlier(row: Mapping[str, Any]) -> dict[str, float]:
+    """Dice of other methods with the same base, data set, seed and number of masks."""
+    known = results.read("few-shot-8")
+    table = known.tables.get(row["set"])
+    if table is None or known.base is None or known.base.fingerprint != row["base"]["fingerprint"]:
+        return {}
+    if row["seed"] not in known.seeds:
+        return {}
+    place, found = known.seeds.index(row["seed"]), {}
+    for key, cells in table.rows.items():
+        shots, _, method = key.partition("-")
+        dice = cells.get("dice")
+        if shots == str(row["shots"]) and isinstance(dice, results.Figure) and dice.seeds:
+            found[method] = dice.seeds[place] / 100
+    return found
 
 
 def _save(rows: Sequence[Mapping[str, Any]], options: argparse.Namespace) -> None:
@@ -138,6 +157,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--budget", default="2m", help="of each contest")
     parser.add_argument("--workers", type=int, default=2, help="processes of each contest")
     parser.add_argument("--steps", type=int, help="of tailor and PLM; default: their own")
+    parser.add_argument("--without-plm", action="store_true", help="compare clicks with the base model only")
     parser.add_argument("--set", action="append", default=[], help="METHOD.SETTING=VALUE, as of `compare --set`")
     parser.add_argument("--only", type=lambda text: text.split(","), help="data sets to measure")
     parser.add_argument("--quick", action="store_true", help="one small run per set, to try the tool; no results")

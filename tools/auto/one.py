@@ -24,7 +24,7 @@ class Part:
         samples: all images of the data set.
         tests: images that no fit has seen.
         base, store: loaded base and its cached embeddings.
-        plm_steps: updates of the PLM that clicks are compared with; None: its default.
+        plm_steps: updates of the PLM that clicks are compared with; None: its default, 0: no PLM.
     """
 
     label: str
@@ -79,10 +79,11 @@ class Part:
         from samtailor.evaluation.masks import evaluate_many
 
         plm = self.folder.with_name(f"{self.folder.name}-plm")
-        if not (plm / "adapter.json").is_file():
+        adapters = {"auto": self.folder} if self.plm_steps == 0 else {"auto": self.folder, "plm": plm}
+        if "plm" in adapters and not (plm / "adapter.json").is_file():
             changes = {"method": "plm", "plan": None, "budget": None, "options": {}, "out": plm}
             self._fit(changes | ({} if self.plm_steps is None else {"steps": self.plm_steps}))
-        segmenters = {"base": self.base, **self._segmenters({"auto": self.folder, "plm": plm})}
+        segmenters = {"base": self.base, **self._segmenters(adapters)}
         evaluations = evaluate_many(
             segmenters, self.tests[:JUDGED], classes=classes, prompt="mask-center", store=self.store, regions=False
         )

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
-from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ METHODS = {"auto": "auto", "tailor": "tailor", "AM-SAM": "am-sam", "BLO-SAM": "b
 MORE = 8
 """Additional masks of the forecasts that can be checked."""
 _ALL = "all sets"
+_SEEDS = 3
 
 
 def tables(rows: Sequence[Row]) -> dict[str, Table]:
@@ -63,7 +64,10 @@ def _clicks(rows: Sequence[Row]) -> Table:
     columns += [Column(key=name, label=label) for name, label in names.items()]
 
     def cells(group: Sequence[Row]) -> dict[str, Cell]:
-        return {name: _figure(_by_row(group, "clicks", itemgetter(name))) for name in names}
+        values = {name: _by_row(group, "clicks", lambda one, name=name: one.get(name, math.nan)) for name in names}
+        return {
+            name: _figure(known) for name, row in values.items() if (known := [v for v in row if not math.isnan(v)])
+        }
 
     return Table(title="One click on each object: mIoU", columns=tuple(columns), rows=_grouped(rows, cells))
 
@@ -159,8 +163,9 @@ def _by_row(rows: Sequence[Row], key: str, value: Callable[[Mapping[str, Any]], 
 
 
 def _figure(values: Sequence[float]) -> Figure:
-    """Mean in percent."""
-    return Figure(value=results.percent(float(np.mean(values))))
+    """Mean in percent, with the seeds of a single set."""
+    each = tuple(results.percent(float(value)) for value in values)
+    return Figure(value=results.percent(float(np.mean(values))), seeds=each if 1 < len(values) <= _SEEDS else ())
 
 
 def _compared(row: Row, method: str) -> float | None:
