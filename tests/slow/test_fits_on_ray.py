@@ -48,7 +48,6 @@ def test_a_comparison_with_two_seeds(tmp_path):
     assert {name for name, _ in seen} >= {"images", "SAM+PLM, seed 0", "SAM+PLM, seed 1"}
 
 
-@pytest.mark.xfail(reason="weights of a repeated plan differed between Ray and processes; the cause is not known")
 def test_a_contest(tmp_path):
     plan = {
         "schema_version": 1,

@@ -580,3 +580,16 @@ def test_auto_is_no_companion_beside_other_encoders(tiny_sam, tiny_sam2, lite):
     assert load_companion("auto") is None
     twin = lite.with_modules({})
     assert load_companion("auto", base=twin) is not None
+
+
+def test_loading_weights_does_not_change_what_is_drawn_afterwards(base_folder, tmp_path):
+    """Otherwise the weights of a fit would depend on whether its companion had been loaded before."""
+    folder = save_dinov2(tmp_path / "dino", seed=1)
+    torch.manual_seed(0)
+    expected = torch.rand(3)
+    torch.manual_seed(0)
+    load_base(base_folder)
+    load_companion(folder)
+    find("companions", "bundled")._identity.cache_clear()
+    load_companion("auto", base=load_base("lite"))
+    assert torch.equal(torch.rand(3), expected)

@@ -75,8 +75,11 @@ def _built(module: ModuleType, source: str, size: int | None) -> Base:
     """Build a base. Model files come from others, and transformers raises errors of any type for a damaged one."""
     if size is not None and "size" not in inspect.signature(module.build).parameters:
         raise InputError(f"{source!r} has one image size only; write {source} without @{size}. SAM 1 can be resized.")
+    import torch  # the command line lists bases without it
+
     try:
-        return module.build(source) if size is None else module.build(source, size=size)
+        with torch.random.fork_rng(devices=[]):  # loading does not change what a program draws afterwards
+            return module.build(source) if size is None else module.build(source, size=size)
     except (SamtailorError, MemoryError):
         raise
     except Exception as error:

@@ -11,6 +11,7 @@ import os
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -185,7 +186,11 @@ def base_of_process(name: str, device: str | None) -> Base:
 def _in_worker(job: Callable[..., Any], arguments: tuple[Any, ...]) -> Done:
     if _context is None:
         raise RuntimeError("A worker was not initialized.")
-    return _timed(job, _context, arguments)
+    from samtailor.train.denormals import flushed
+
+    # the state is one of the thread, and engines may run a job in another thread than `_begin`
+    with flushed() if _context.load is not _no_base else nullcontext():
+        return _timed(job, _context, arguments)
 
 
 __all__ = ["Context", "Done", "Pool", "Watch", "base_of_process", "cores"]

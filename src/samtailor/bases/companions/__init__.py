@@ -92,7 +92,8 @@ def load_companion(
     packaged = getattr(module, "PACKAGED", False)
     if packaged and (kept := _packaged.get((source, str(device)))) is not None:
         return kept
-    loaded: Any = module.build(source)
+    with torch.random.fork_rng(devices=[]):  # a fit has the same weights whether or not it was loaded before
+        loaded: Any = module.build(source)
     key = (loaded.name, loaded.fingerprint, str(device))
     shared = _alive.get(key)
     if shared is None:

@@ -69,7 +69,8 @@ def _trunk() -> tuple[EfficientNetLite, int]:
     from safetensors import SafetensorError, safe_open
 
     config = EfficientNetLiteConfig()
-    trunk = EfficientNetLite(config)
+    with torch.random.fork_rng(devices=[]):  # its initialization is replaced; what is drawn later must not depend on it
+        trunk = EfficientNetLite(config)
     try:
         with safe_open(_WEIGHTS, framework="pt") as file:
             names = [name for name in file.keys() if name.startswith(_PREFIX)]  # noqa: SIM118 - not a mapping
