@@ -10,9 +10,9 @@ import pytest
 
 from samtailor import artefact
 from samtailor.errors import InputError
-from samtailor.fitting.contest.class_confusion import confusion_words, write_confusion
 from samtailor.fitting.contest.overlap import overlaps_of, words
 from samtailor.fitting.contest.plan_file import ContestPlan
+from samtailor.fitting.contest.report.class_confusion import confusion_words, write_confusion
 from samtailor.labelling import find_objects
 from samtailor.masks.rle import encode, to_json
 from samtailor.predict.competition import compete, exclusive_pairs

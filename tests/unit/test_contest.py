@@ -21,11 +21,11 @@ from samtailor.fitting.contest.choice import Entry, choose, survivors
 from samtailor.fitting.contest.classes import per_class
 from samtailor.fitting.contest.cross_validation import folds_of
 from samtailor.fitting.contest.fingerprint import fingerprint
-from samtailor.fitting.contest.forecast import PRIOR, SPREAD, combined, forecasts
 from samtailor.fitting.contest.objects import objects_of_parts
 from samtailor.fitting.contest.plan_file import ContestPlan
+from samtailor.fitting.contest.report.forecast import PRIOR, SPREAD, combined, forecasts
+from samtailor.fitting.contest.report.words import contest_sentences
 from samtailor.fitting.contest.scoring import Scores
-from samtailor.fitting.contest.words import contest_sentences
 from samtailor.fitting.gate import Decision, Gate, gate_of
 from samtailor.fitting.select_inference import PLANS
 from samtailor.structures import Annotation, Sample

@@ -16,10 +16,10 @@ from samtailor.data.split import Split
 from samtailor.errors import InputError
 from samtailor.fitting import fit, folder
 from samtailor.fitting.contest.instance_choice import InstanceEntry, on_same_images, simplest
+from samtailor.fitting.contest.instances._proposal_folds import cross_fitted, negatives_of, rows_of_folds, turns
 from samtailor.fitting.contest.objects import ObjectScores
 from samtailor.fitting.contest.plan_file import ContestPlan
-from samtailor.fitting.contest.proposal_folds import cross_fitted, negatives_of, rows_of_folds, turns
-from samtailor.fitting.contest.words import contest_sentences
+from samtailor.fitting.contest.report.words import contest_sentences
 from samtailor.fitting.gate import Decision, Gate
 from samtailor.predict.instances import predict_instances
 from samtailor.predict.predictor import Predictor

@@ -9,11 +9,11 @@ import pytest
 
 from samtailor.fitting.contest.candidates import Candidate
 from samtailor.fitting.contest.choice import Choice, Entry
-from samtailor.fitting.contest.class_table import HEAD, class_table
-from samtailor.fitting.contest.forecast import Forecast, forecasts, words
-from samtailor.fitting.contest.outcome import _better_clicks
+from samtailor.fitting.contest.report.class_table import HEAD, class_table
+from samtailor.fitting.contest.report.forecast import Forecast, forecasts, words
+from samtailor.fitting.contest.report.outcome import _better_clicks
+from samtailor.fitting.contest.report.words import contest_sentences
 from samtailor.fitting.contest.scoring import Scores
-from samtailor.fitting.contest.words import contest_sentences
 from samtailor.fitting.gate import Decision, Gate
 from samtailor.fitting.result import FitResult
 from samtailor.fitting.verdict import verdict

@@ -171,7 +171,7 @@ def _fit(
         split = images.new_split(config, samples, names)
     parts = _fit_classes(config, out, samples, names, base, split, store, how)
     if contest:
-        from samtailor.fitting.contest.class_confusion import write_confusion
+        from samtailor.fitting.contest.report.class_confusion import write_confusion
 
         write_confusion(out)
     return FitResult(out, config, parts=parts, account=account)

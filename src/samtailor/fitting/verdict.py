@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from samtailor.errors import counted
-from samtailor.fitting.contest.class_confusion import confusion_words
-from samtailor.fitting.contest.words import contest_sentences, contest_warnings
+from samtailor.fitting.contest.report.class_confusion import confusion_words
+from samtailor.fitting.contest.report.words import contest_sentences, contest_warnings
 from samtailor.fitting.gate import MIN_OBJECTS, gate_of
 from samtailor.fitting.gate_words import PRESENT, sentences
 from samtailor.fitting.result import FitResult
@@ -47,7 +47,7 @@ def verdict(result: FitResult) -> list[str]:
 
 
 def _warnings(result: FitResult) -> list[str]:
-    """What the table of the classes (`contest.class_table`) does not say about one of them."""
+    """What the table of the classes (`contest.report.class_table`) does not say about one of them."""
     gate = gate_of(result.figures)
     said = [] if gate is None else [one for one in sentences(gate, result.inference.strength) if PRESENT in one]
     return [*contest_warnings(result.figures), *said]

@@ -18,22 +18,22 @@ from pathlib import Path
 
 from samtailor.errors import InputError
 from samtailor.fitting import folder
-from samtailor.fitting.contest import sheet
 from samtailor.fitting.contest.assemble import assembled, publish
 from samtailor.fitting.contest.candidates import Candidate
 from samtailor.fitting.contest.choice import PROMPTED, Entry, choose
 from samtailor.fitting.contest.cross_validation import folds_of, joined
 from samtailor.fitting.contest.instance_comparison import InstanceComparison
 from samtailor.fitting.contest.jobs import Fit, Fitted, fit_and_score, fold_name
-from samtailor.fitting.contest.outcome import decisions_of, figures_of, forecast_of
 from samtailor.fitting.contest.plan_file import ContestPlan
 from samtailor.fitting.contest.postprocessing import chosen_postprocess, with_postprocess
 from samtailor.fitting.contest.region_variant import RegionVariant
+from samtailor.fitting.contest.report import sheet
+from samtailor.fitting.contest.report.outcome import decisions_of, figures_of, forecast_of
+from samtailor.fitting.contest.report.suggest import next_images
 from samtailor.fitting.contest.rounds import Row, hold_rounds
 from samtailor.fitting.contest.running import run_jobs
 from samtailor.fitting.contest.schedule import LEAST_STEPS, Schedule
 from samtailor.fitting.contest.state import ContestState
-from samtailor.fitting.contest.suggest import next_images
 from samtailor.fitting.pool import Done
 from samtailor.fitting.select_inference import PLANS
 from samtailor.proposals import disk

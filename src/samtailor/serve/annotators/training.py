@@ -12,8 +12,8 @@ from samtailor import artefact
 from samtailor.artefact import AdapterMeta
 from samtailor.errors import ArtefactError, InputError
 from samtailor.fitting.contest.budget import seconds
-from samtailor.fitting.contest.class_confusion import confusion_words
 from samtailor.fitting.contest.classes import annotator_budget
+from samtailor.fitting.contest.report.class_confusion import confusion_words
 from samtailor.fitting.folder import PLAN
 from samtailor.fitting.verdict import comparison_of, replaces_of
 from samtailor.limits import module_command, parse_json, read_bytes

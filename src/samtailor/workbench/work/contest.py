@@ -11,7 +11,7 @@ from samtailor import artefact
 from samtailor.data.split import Split, split
 from samtailor.errors import DataError
 from samtailor.fitting import fit
-from samtailor.fitting.contest.class_confusion import confusion_words
+from samtailor.fitting.contest.report.class_confusion import confusion_words
 from samtailor.fitting.verdict import comparison_of, replaces_of
 from samtailor.train.interrupt import Interrupted
 from samtailor.workbench.work.contest_gallery import write_gallery

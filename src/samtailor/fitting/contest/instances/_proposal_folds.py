@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
+from samtailor.fitting.contest.instances._proposal_jobs import Scored
 from samtailor.fitting.contest.objects import Masks, ObjectScores
-from samtailor.fitting.contest.proposal_jobs import Scored
 
 if TYPE_CHECKING:
     from samtailor.fitting.contest.state import ContestState

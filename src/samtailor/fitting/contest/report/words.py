@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from samtailor.errors import counted
-from samtailor.fitting.contest.forecast import words as forecast_words
+from samtailor.fitting.contest.report.forecast import words as forecast_words
 from samtailor.fitting.folder import WORST
 from samtailor.fitting.gate import Decision, Gate
 from samtailor.fitting.gate_words import judged_on, sentences

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from samtailor.fitting.contest.forecast import MORE, Forecast
+from samtailor.fitting.contest.report.forecast import MORE, Forecast
 from samtailor.fitting.gate import Decision, gate_of
 from samtailor.fitting.result import FitResult
 

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from samtailor.fitting.contest import forecast, sheet
 from samtailor.fitting.contest.candidates import Candidate
 from samtailor.fitting.contest.choice import untiled
 from samtailor.fitting.contest.instances.parts import smallest_part
 from samtailor.fitting.contest.objects import objects_of_parts
 from samtailor.fitting.contest.replacement import gate_with_present
+from samtailor.fitting.contest.report import forecast, sheet
 from samtailor.fitting.contest.scoring import BASE, Scores
 from samtailor.fitting.contest.state import ContestState
 from samtailor.fitting.gate import MIN_OBJECTS, Difference, compared
@@ -75,7 +75,7 @@ def forecast_of(contest: ContestState, of_half: Mapping[str, Scores]) -> dict[st
 
 
 def _summary(contest: ContestState) -> dict[str, Any]:
-    """What the closing sentences are made of (`contest.words`)."""
+    """What the closing sentences are made of (`report.words`)."""
     titles = {one.name: one.title for one in contest.candidates} | {"base": "base model"}
     rows = {
         way: [{"title": titles[row["candidate"]], "mean": row["mean"]} for row in table]
