@@ -140,7 +140,7 @@ def squares(count):
 
 
 def settings(out, **fields):
-    fields = {"classes": ("square",), "steps": 3, "views": 1, "trackers": (), "budget": "60s"} | fields
+    fields = {"classes": ("square",), "steps": 3, "views": 1, "trackers": (), "budget": "1h"} | fields
     options = {"workers": 1, "candidates": ("tailor", "plm", "base")}
     return FitConfig(**{"method": "auto", "out": out, "device": "cpu", "options": options, "fallback": False} | fields)
 
