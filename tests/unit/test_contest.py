@@ -214,6 +214,13 @@ def test_contests_of_several_classes_may_use_processes_too(tmp_path, base_folder
     assert asked == [True, True]
 
 
+def test_a_stop_names_the_classes_without_an_adapter(tmp_path, tiny_lite, tiny_samples):
+    short = {"classes": ("disc", "square"), "steps": 1, "views": 1, "budget": "60s", "options": {"workers": 1}}
+    with pytest.raises(Interrupted, match="There is no adapter for square yet; --resume goes on"):
+        fit(settings(tmp_path, **short), samples=tiny_samples[:2], base=tiny_lite, stop=lambda: True,
+            store=EmbeddingCache(tmp_path / "cache"))  # fmt: skip
+
+
 @pytest.mark.slow
 def test_processes_share_the_work_of_a_plain_script(tmp_path, base_folder, data_folder):
     """Without `if __name__ == "__main__":`, which a spawned process would otherwise need."""

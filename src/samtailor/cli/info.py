@@ -25,7 +25,7 @@ FIGURES = {
 
 def info_command(
     source: Annotated[
-        str, typer.Argument(metavar="ADAPTER|BASE", help="Adapter folder, or a base model.")
+        str, typer.Argument(metavar="ADAPTER|BASE", help="Adapter folder, also of several classes, or a base model.")
     ] = BUNDLED_BASE,
     json: options.Json = None,
 ) -> None:
@@ -34,14 +34,16 @@ def info_command(
     from samtailor.cli.screen import table
     from samtailor.data.writing import write_json
 
-    if (Path(source) / artefact.METADATA).is_file():
-        meta = artefact.read_meta(source)
-        rows, content = _adapter(meta), meta.model_dump(mode="json")
-    else:
-        rows, content = _base(source)
-    table(source, ["", ""], [[name, value] for name, value in rows if value])
+    described: dict[str, tuple[list[tuple[str, str]], dict[str, Any]]] = {}
+    for folder in artefact.members(Path(source)).values() if Path(source).is_dir() else ():
+        meta = artefact.read_meta(folder)
+        described[str(folder)] = _adapter(meta), meta.model_dump(mode="json")
+    described = described or {source: _base(source)}
+    for title, (rows, _) in described.items():
+        table(title, ["", ""], [[name, value] for name, value in rows if value])
     if json is not None:
-        write_json(json, content)
+        contents = {title: content for title, (_, content) in described.items()}
+        write_json(json, next(iter(contents.values())) if len(contents) == 1 else contents)
 
 
 def _adapter(meta: AdapterMeta) -> list[tuple[str, str]]:

@@ -18,6 +18,7 @@ from samtailor.fitting.result import FitResult, finished
 from samtailor.fitting.run import Run
 from samtailor.registry import find
 from samtailor.train.config import OF_ONE_METHOD, FitConfig, resolve
+from samtailor.train.interrupt import Interrupted
 
 if TYPE_CHECKING:
     from samtailor.bases import Base
@@ -191,9 +192,15 @@ def _fit_classes(
             "present": folder.present_of(config.present, name),
         }
         named = None if how.progress is None else _named(how.progress, name)
-        parts[name] = _fit_into_folder(
-            config.model_copy(update=of_class), samples, base, split, store, replace(how, progress=named)
-        )
+        try:
+            parts[name] = _fit_into_folder(
+                config.model_copy(update=of_class), samples, base, split, store, replace(how, progress=named)
+            )
+        except Interrupted as error:
+            if waiting := names[len(parts) + 1 :]:
+                text = f"{error} There is no adapter for {', '.join(waiting)} yet; --resume goes on."
+                raise Interrupted(text) from error
+            raise
     return parts
 
 
