@@ -208,7 +208,7 @@ def test_contests_of_several_classes_may_use_processes_too(tmp_path, base_folder
     from samtailor.fitting import contest
 
     asked = []
-    monkeypatch.setattr(contest, "_workers", lambda config, seconds, by_name: asked.append(by_name) or 1)
+    monkeypatch.setattr(contest, "processes", lambda config, seconds, by_name: asked.append(by_name) or 1)
     short = {"classes": ("disc", "square"), "steps": 1, "views": 1, "budget": "60s", "base": str(base_folder)}
     fit(settings(tmp_path, **short), samples=tiny_samples[:2], store=EmbeddingCache(tmp_path / "cache"))
     assert asked == [True, True]

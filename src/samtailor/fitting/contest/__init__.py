@@ -74,7 +74,7 @@ def fit_by_contest(
     budget = budgets.Budget(budgets.total_seconds(config.budget), clock=options.get("clock", "wall"))
     made = split_in(out, config, samples, classes, split, False)
     train = made.pick(samples, "train")
-    workers = _workers(config, budget.total, by_name)
+    workers = processes(config, budget.total, by_name)
     budget.workers = workers
     present = None if config.present is None else Present.load(config.present, base, classes)
     replay = None if config.plan is None else ContestPlan.read(config.plan)
@@ -106,8 +106,15 @@ def _names(value: Any) -> tuple[str, ...]:
     return tuple(name.strip() for name in value.split(",")) if isinstance(value, str) else tuple(value or ())
 
 
-def _workers(config: FitConfig, seconds: float, by_name: bool) -> int:
-    """Processes: those of the options, else one per core and as many as the memory holds; 1 where they do not pay."""
+def processes(config: FitConfig, seconds: float, by_name: bool) -> int:
+    """Processes of a contest: those of the options, else one per core and as many as the memory holds; 1 where they do
+    not pay.
+
+    Args:
+        config: resolved settings.
+        seconds: budget.
+        by_name: they can load the base by its name.
+    """
     from samtailor.fitting.memory import available_bytes
 
     if config.options.get("workers") is not None:
@@ -129,4 +136,4 @@ def _views(config: FitConfig, encode_seconds: float, images: int, budget: budget
     return max(1, min(config.views, int(time / max(encode_seconds * images, 1e-9))))
 
 
-__all__ = ["fit_by_contest"]
+__all__ = ["fit_by_contest", "processes"]

@@ -11,6 +11,8 @@ from samtailor import artefact
 from samtailor.data.split import Split, split
 from samtailor.errors import DataError
 from samtailor.fitting import fit
+from samtailor.fitting.contest import processes
+from samtailor.fitting.contest.budget import total_seconds
 from samtailor.fitting.contest.report.class_confusion import confusion_words
 from samtailor.fitting.verdict import comparison_of, replaces_of
 from samtailor.train.interrupt import Interrupted
@@ -54,6 +56,7 @@ def fit_by_contest(
         SamtailorError: the fit is not possible. Interrupted: stopped, or there is no adapter to keep yet.
     """
     out, names = Path(job["out"]), tuple(job["classes"])
+    config = _with_processes(config, len(names))
     made = _split(samples, waiting, names, config)
     watch = _Watch(channel, out)
     ended = False
@@ -83,6 +86,12 @@ def fit_by_contest(
         "next_images": [id for id in dict.fromkeys(suggested) if id in unmarked][:3],
         "message": " ".join(notes) or None,
     }
+
+
+def _with_processes(config: FitConfig, classes: int) -> FitConfig:
+    """The settings with the number of processes: the base of a job has a name that they can load it by."""
+    count = processes(config, total_seconds(config.budget, classes) / classes, by_name=True)
+    return config.model_copy(update={"options": {**config.options, "workers": count}})
 
 
 def _split(samples: Sequence[Sample], waiting: Sequence[Sample], names: tuple[str, ...], config: FitConfig) -> Split:
