@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pickle import PicklingError
 
 import numpy as np
 import pytest
@@ -27,6 +28,7 @@ from samtailor.fitting.contest.report.forecast import PRIOR, SPREAD, combined, f
 from samtailor.fitting.contest.report.words import contest_sentences
 from samtailor.fitting.contest.scoring import Scores
 from samtailor.fitting.gate import Decision, Gate, gate_of
+from samtailor.fitting.pool import Pool
 from samtailor.fitting.select_inference import PLANS
 from samtailor.structures import Annotation, Sample
 from samtailor.train.config import FitConfig
@@ -212,6 +214,23 @@ def test_contests_of_several_classes_may_use_processes_too(tmp_path, base_folder
     short = {"classes": ("disc", "square"), "steps": 1, "views": 1, "budget": "60s", "base": str(base_folder)}
     fit(settings(tmp_path, **short), samples=tiny_samples[:2], store=EmbeddingCache(tmp_path / "cache"))
     assert asked == [True, True]
+
+
+def test_images_that_cannot_be_sent_are_fitted_in_one_process(tmp_path, base_folder, tiny_samples):
+    local = [Sample(s.id, lambda s=s: s.image, lambda s=s: s.annotations) for s in tiny_samples[:2]]
+    short = {"steps": 1, "views": 1, "base": str(base_folder), "options": {"workers": 2}}
+    fit(settings(tmp_path, **short), samples=local, store=EmbeddingCache(tmp_path / "cache"))
+    plan = json.loads((tmp_path / "a" / "plan.json").read_text())
+    assert plan["budget"]["workers"] == 1
+    assert any("cannot be sent" in note for note in plan["notes"])
+
+
+def test_what_cannot_be_sent_to_a_process_is_an_error_and_the_pool_ends(tmp_path):
+    with (
+        pytest.raises((AttributeError, TypeError, PicklingError)),
+        Pool(None, EmbeddingCache(tmp_path), workers=2) as pool,
+    ):
+        pool.submit(lambda context: None).result()
 
 
 def test_a_stop_names_the_classes_without_an_adapter(tmp_path, tiny_lite, tiny_samples):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from multiprocessing.reduction import ForkingPickler
 from types import SimpleNamespace
 
 import pytest
@@ -46,6 +47,11 @@ def work(tmp_path, base_folder):
         }  # fmt: skip
 
     return make
+
+
+def test_images_of_the_page_can_be_sent_to_processes(work):
+    for sample in [*fit.read_samples(work()), *fit.read_waiting(work())]:
+        assert ForkingPickler.dumps(sample)
 
 
 def test_a_contest_is_the_default_and_ends_in_words(work, tmp_path):

@@ -4,7 +4,9 @@ one for each way of use goes into one adapter."""
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
+from pickle import PicklingError
 from typing import TYPE_CHECKING, Any
 
 from samtailor.errors import InputError
@@ -75,7 +77,8 @@ def fit_by_contest(
     made = split_in(out, config, samples, classes, split, False)
     train = made.pick(samples, "train")
     workers = processes(config, budget.total, by_name)
-    budget.workers = workers
+    alone = workers > 1 and not _can_be_sent(samples)
+    budget.workers = workers = 1 if alone else workers
     present = None if config.present is None else Present.load(config.present, base, classes)
     replay = None if config.plan is None else ContestPlan.read(config.plan)
     data = fingerprint(train, classes, made, encode_seconds=time_encoder(base), cores=workers)
@@ -92,6 +95,8 @@ def fit_by_contest(
             config, out, samples, classes, made, base, store, pool, budget, data, candidates, progress, stop,
             present=present, replay=replay,
         )  # fmt: skip
+        if alone:
+            contest.plan.notes.append("One process was used, since the images cannot be sent to others.")
         try:
             encode_views(contest)
         except KeyboardInterrupt as error:
@@ -122,6 +127,15 @@ def processes(config: FitConfig, seconds: float, by_name: bool) -> int:
     if not by_name or seconds < _PARALLEL_FROM or _on_accelerator(config):
         return 1
     return max(1, min(cores(), available_bytes() // _MEMORY, 8))
+
+
+def _can_be_sent(samples: Sequence[Sample]) -> bool:
+    """Whether other processes can get the samples; not if they read their images by a local function, for example."""
+    try:
+        ForkingPickler.dumps(list(samples))
+    except (AttributeError, TypeError, PicklingError):
+        return False
+    return True
 
 
 def _on_accelerator(config: FitConfig) -> bool:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from multiprocessing import get_context
+from multiprocessing.reduction import ForkingPickler
 from types import ModuleType
 from typing import Any
 from weakref import WeakSet
@@ -34,7 +35,12 @@ class Processes:
         self._submitted: WeakSet[Future[Any]] = WeakSet()
 
     def submit(self, function: Callable[..., Any], *arguments: Any) -> Future[Any]:
-        """Start a function; see `Engine`."""
+        """Start a function; see `Engine`.
+
+        Raises:
+            AttributeError, TypeError, PicklingError: the arguments cannot be sent to a process.
+        """
+        ForkingPickler.dumps((function, arguments))  # in the thread of the executor it would fail without an end
         with _without_main():
             future = self._executor.submit(function, *arguments)
         self._submitted.add(future)

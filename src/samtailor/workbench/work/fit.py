@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from samtailor import artefact
 from samtailor.bases import load_on
@@ -138,18 +137,17 @@ def _proposing(config: FitConfig, job: Mapping[str, Any]) -> dict[str, int]:
 
 
 def _sample(root: Path, limits: Limits, row: Mapping[str, Any]) -> Sample:
-    """One image. The pages of a stack, which are alike, are a group: a split does not divide them."""
-
-    def image() -> np.ndarray:
-        return image_of_row(root, row, limits)
-
-    def annotations() -> list[Annotation]:
-        objects = ((o["class"], from_json(o["rle"])) for o in row["objects"])
-        return [Annotation(label, rle) for label, rle in objects]
-
+    """One image, which processes can get. The pages of a stack, which are alike, are a group: a split does not divide
+    them.
+    """
+    image, annotations = partial(image_of_row, root, row, limits), partial(_annotations, row)
     if row.get("pages", 1) > 1:
         return Sample(row["id"], image, annotations, group=row["file"])
     return Sample(row["id"], image, annotations, source=root / row["file"])
+
+
+def _annotations(row: Mapping[str, Any]) -> list[Annotation]:
+    return [Annotation(one["class"], from_json(one["rle"])) for one in row["objects"]]
 
 
 def _split(
