@@ -50,7 +50,8 @@ def work(tmp_path, base_folder):
 
 
 def test_images_of_the_page_can_be_sent_to_processes(work):
-    for sample in [*fit.read_samples(work()), *fit.read_waiting(work())]:
+    job = work()
+    for sample in [*fit.read_samples(job), *fit.read_waiting(job)]:
         assert ForkingPickler.dumps(sample)
 
 
