@@ -57,7 +57,7 @@ def test_images_of_the_page_can_be_sent_to_processes(work):
 
 def test_a_contest_is_the_default_and_ends_in_words(work, tmp_path):
     job = work()
-    assert (job["settings"]["budget"], len(job["waiting"])) == ("60s", 2)
+    assert (job["settings"]["budget"], len(job["waiting"])) == ("120s", 2)
     fit.run(job, channel := Recorder())
     (done,) = channel.of("done")
     done = done["done"]

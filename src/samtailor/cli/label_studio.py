@@ -44,7 +44,8 @@ def label_studio_command(
         str | None, typer.Option(metavar="NAME", help="Method of the fits: {methods}. Default: auto.")
     ] = None,
     budget: Annotated[
-        str | None, typer.Option(metavar="TIME", help="Time of a fit: 30s, 2m, 10m, 1h. Default: a minute per class.")
+        str | None,
+        typer.Option(metavar="TIME", help="Time of a fit: 30s, 2m, 10m, 1h; default: 2m, or a minute for each class."),
     ] = None,
     steps: Annotated[int | None, typer.Option(min=1, metavar="N", help="Training steps of a fit.")] = None,
     setting: Annotated[

@@ -104,7 +104,7 @@ class Session:
             method, steps, seed: None: the default of `samtailor fit`.
             proposals: also fit proposals for automatic mode.
             proposal_steps: None: the default of `samtailor propose-fit`.
-            budget: time of a contest, such as "2m"; None: a minute for each class.
+            budget: time of a contest, such as "2m"; None: two minutes, or a minute for each class if that is more.
 
         Raises:
             Refused: too few accepted images. Taken: a job is in progress, or the name is taken. InputError: an invalid

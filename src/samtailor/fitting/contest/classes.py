@@ -40,14 +40,14 @@ def per_class(config: FitConfig, classes: Sequence[str]) -> FitConfig:
 
 
 def annotator_budget(budget: str | None, classes: Sequence[str]) -> str:
-    """The budget of a fit while somebody annotates: the given one, else `budgets.CLASS_SECONDS` for each class.
+    """The budget of a fit while somebody annotates: the given one, else the default, which grows with the classes.
 
     Raises:
         InputError: the given one is too short for a contest of each class.
     """
     count = max(1, len(classes))
     if budget is None:
-        return f"{budgets.CLASS_SECONDS * count:g}s"
+        return f"{budgets.total_seconds(None, count):g}s"
     given = budgets.seconds(budget)
     if count > 1 and given < LEAST_SECONDS * count:
         raise InputError(

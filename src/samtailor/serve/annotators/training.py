@@ -31,7 +31,7 @@ class Training:
         data: COCO folder to fit to.
         base: name of the base.
         arguments: further arguments of `samtailor fit`.
-        budget: time of each fit by the method auto; None: a minute for each class of the data.
+        budget: time of each fit by the method auto; None: two minutes, or a minute for each class if that is more.
         propose: also train proposals, for automatic mode.
         done: called with the folder of a finished fit that replaces the adapter in use, in a thread.
 
