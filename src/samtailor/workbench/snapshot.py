@@ -33,7 +33,7 @@ def snapshot(
         project: project with accepted images.
         classes: classes to fit; None: all classes of the accepted images.
         method, steps, seed: None: the default of `samtailor fit`.
-        budget: time of a contest, see `FitConfig.budget`; None: two minutes, or a minute for each class if that is more.
+        budget: time of a contest; None: two minutes, or a minute for each class if that is more.
 
     Raises:
         Refused: too few accepted images, or none with an object of a class. InputError: an invalid setting.
