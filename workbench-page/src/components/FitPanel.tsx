@@ -86,7 +86,7 @@ function FitForm() {
             <label>
               <span>Time</span>
               <select id="budget" value={options.budget} onChange={set("budget")}>
-                <option value="">1 min per class</option>
+                <option value="">2 min (many classes: 1 min each)</option>
                 {BUDGETS.map(([value, text]) => (
                   <option key={value} value={value}>
                     {text}
