@@ -134,9 +134,12 @@ def rate(lines: list[tuple[float, int]], begun: float) -> dict[str, float]:
 
 
 def cpu_of(samples: list[tuple[int, float]]) -> float:
-    """Processor seconds of an image, from numbers of images done and processor times; without the first images."""
+    """Processor seconds of an image, from numbers of images done and processor times; without the first images.
+
+    The times of processes that have ended are missing at the end, so the sample with the longest time is the last one.
+    """
     used = [one for one in samples if one[0] >= SKIP and one[1] > 0]
-    (n0, t0), (n1, t1) = used[0], max(used)
+    (n0, t0), (n1, t1) = used[0], max(used, key=lambda one: one[1])
     return (t1 - t0) / (n1 - n0)
 
 
