@@ -64,7 +64,7 @@ def times() -> dict[str, tuple[str, float, str]]:
             elif way == "label with 3 adapters":
                 found["label"] = (f"Label with 3 adapters, {base}, fp32", number(ms), "bench")
     rates = results.read("ray").tables.get("rates")
-    if rates is not None:
+    if rates is not None and all("cpu" in rates.rows[name] for name in ("label", "ray-2")):
         tiny, ray = (number(rates.rows[name]["cpu"]) for name in ("label", "ray-2"))
         found["tiny"] = ("Label a tiny image, one object, bundled base", tiny, "ray")
         found["tiny-ray"] = ("The same on Ray with 2 workers, processes of Ray included", ray, "ray")
