@@ -291,7 +291,7 @@ def test_fits_have_a_budget_by_the_number_of_labels_and_are_used_when_they_have_
         return training, " ".join(training._commands(tmp_path / "fits" / "0001", None)[0])
 
     training, one = command(None, "a")
-    assert "--method auto --budget 60s" in one
+    assert "--method auto --budget 120s" in one
     assert "--per-class" not in one
     assert command(None, "a", "b")[1].endswith("--budget 120s --per-class")
     assert "--budget 2m" in command("2m", "a", "b")[1]

@@ -17,7 +17,6 @@ from samtailor.data import folder_lock
 from samtailor.data.writing import sweep
 from samtailor.errors import InputError
 from samtailor.fitting.plan import FILE as RESOURCES
-from samtailor.proposals import disk
 from samtailor.train.config import FitConfig, changed, load
 
 if TYPE_CHECKING:
@@ -84,6 +83,8 @@ def prepare(config: FitConfig, out: Path, resume: bool, overwrite: bool) -> None
         for name in (artefact.METADATA, artefact.TENSORS, artefact.CARD, artefact.SPLIT, CHECKPOINT, HISTORY, CONFIG,
                      RESOURCES, *OF_CONTEST):  # fmt: skip
             (out / name).unlink(missing_ok=True)
+        from samtailor.proposals import disk  # with torch
+
         disk.remove(out)
         for name in ("logs", SNAPSHOTS, CONTEST):
             shutil.rmtree(out / name, ignore_errors=True)
@@ -132,6 +133,7 @@ def move_into(new: Path, out: Path, config: FitConfig) -> None:
     A process that is killed meanwhile leaves a folder that does not load, and the new adapter beside it.
     """
     from samtailor.data.image import replacing
+    from samtailor.proposals import disk  # with torch
 
     (out / artefact.METADATA).unlink(missing_ok=True)
     shutil.rmtree(out / "logs", ignore_errors=True)
