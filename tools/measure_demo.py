@@ -44,7 +44,7 @@ def _save_one(reports: list[dict[str, Any]], base: BaseModelUsed, file: Path | N
         title="Demo: photographs of leaves and synthetic banners, held-out images, before and after the fit",
         units="percent; brackets: 95 % interval (bootstrap over images, or groups of images)",
         notes=[
-            "The leaves are fitted by a contest within 50 seconds for each class, so their figures depend on the speed "
+            "The leaves are fitted by a contest within 40 seconds for each class, so their figures depend on the speed "
             "of the machine. The same command on the same machine gives the same figures for the banners. Another "
             "number of threads or another processor changes the last bit of sums, and fits then differ by up to three "
             "points.",

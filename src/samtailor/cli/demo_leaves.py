@@ -31,7 +31,7 @@ from samtailor.train.progress import Progress
 
 CLASSES = ("leaf", "lesion")
 SHOTS = 8
-BUDGET = "50s"
+BUDGET = "40s"
 """Of the contest of each class, with two processes."""
 ONE_CLICK, EACH_CLICK, ADAPTER = "base model, one click", "base model, a click on each", "adapter, no click"
 HEAD = ("Photograph and clicks", "True masks", "Base model, one click on each", "Adapters, no click")
