@@ -84,10 +84,10 @@ def _leaves(report: dict[str, Any]) -> Table:
             cells = {key: results.interval(one[key], one[f"{key}_interval"]) for key in ("iou", "dice")}
             rows[f"{name}-{ROWS[row]}"] = {"what": f"{name.capitalize()}: {row}", "clicks": one["clicks"], **cells}
     train, test = (len(report["images"][part]) for part in ("train", "test"))
-    diseased, steps = report["diseased"], report["settings"]["lesion"]["steps"]
+    diseased = report["diseased"]
     note = (
-        f"{train} labeled images and {test} test images, {diseased['healthy']} of them healthy. {steps} steps instead "
-        "of the default 300. One region per image and class. Diseased share of the leaf without a click: "
+        f"{train} labeled images and {test} test images, {diseased['healthy']} of them healthy. One region per "
+        "image and class. Diseased share of the leaf without a click: "
         f"{100 * diseased['difference']:.1f} points off on average, the true mean is {100 * diseased['true']:.1f} %."
     )
     return Table(title="Coffee leaves, eight labeled images", columns=tuple(columns), rows=rows, note=note)
