@@ -7,9 +7,9 @@ from types import SimpleNamespace
 
 import pytest
 
+from samtailor.cli.class_table import HEAD, class_table
 from samtailor.fitting.contest.candidates import Candidate
 from samtailor.fitting.contest.choice import Choice, Entry
-from samtailor.fitting.contest.report.class_table import HEAD, class_table
 from samtailor.fitting.contest.report.forecast import Forecast, forecasts, words
 from samtailor.fitting.contest.report.outcome import _better_clicks
 from samtailor.fitting.contest.report.words import contest_sentences

@@ -18,7 +18,7 @@ from samtailor.data.dataset import open_dataset
 from samtailor.data.split import Split, pick_shots
 from samtailor.data.writing import replacing
 from samtailor.errors import counted
-from samtailor.evaluation.scores import interval
+from samtailor.evaluation.scores import interval, percent
 from samtailor.masks import interior, metrics
 from samtailor.masks.contours import connected
 from samtailor.masks.overlay import overlay
@@ -79,7 +79,7 @@ def table(figures: dict[str, Any]) -> tuple[list[str], list[list[str]], str]:
     rows = []
     for name, by_row in figures["classes"].items():
         for row, one in by_row.items():
-            cells = [_percent(one[key], one[f"{key}_interval"]) for key in ("iou", "dice")]
+            cells = [percent(one[key], one[f"{key}_interval"]) for key in ("iou", "dice")]
             rows.append([f"{name}: {row}", f"{one['clicks']:.1f}".removesuffix(".0"), *cells, str(one["images"])])
     diseased = figures["diseased"]
     note = (
@@ -266,10 +266,6 @@ def _cut_out(sample: Sample, masks: dict[str, np.ndarray]) -> np.ndarray:
     outside = ~(masks["leaf"] | masks["lesion"])
     image[outside] = (0.12 * image[outside] + 0.88 * 244).astype(np.uint8)
     return overlay(image, [masks["lesion"]], colors=[_LESION], alpha=0.55)
-
-
-def _percent(value: float, bounds: Sequence[float] | None) -> str:
-    return f"{100 * value:.1f}" + ("" if bounds is None else f" [{100 * bounds[0]:.1f}, {100 * bounds[1]:.1f}]")
 
 
 __all__ = ["HEAD", "Masks", "leaves", "panels", "predict", "table"]

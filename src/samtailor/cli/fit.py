@@ -185,8 +185,8 @@ def fit_command(
 
 def print_classes(result: FitResult) -> None:
     """Print what the contests of several classes have chosen, and how good it is."""
+    from samtailor.cli.class_table import HEAD, NOTE, class_table
     from samtailor.cli.screen import say, table
-    from samtailor.fitting.contest.report.class_table import HEAD, NOTE, class_table
 
     if rows := class_table(result.parts):
         table("Classes", HEAD, rows, NOTE)

@@ -11,7 +11,6 @@ import os
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
-from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -186,11 +185,7 @@ def base_of_process(name: str, device: str | None) -> Base:
 def _in_worker(job: Callable[..., Any], arguments: tuple[Any, ...]) -> Done:
     if _context is None:
         raise RuntimeError("A worker was not initialized.")
-    from samtailor.train.denormals import flushed
-
-    # the state is one of the thread, and engines may run a job in another thread than `_begin`
-    with flushed() if _context.load is not _no_base else nullcontext():
-        return _timed(job, _context, arguments)
+    return _timed(job, _context, arguments)
 
 
 __all__ = ["Context", "Done", "Pool", "Watch", "base_of_process", "cores"]

@@ -32,6 +32,8 @@ from samtailor.proposals.head import Head, Heads
 from samtailor.structures import Sample
 from samtailor.train.config import load
 
+BATCH, LR, WIDTH = 4, 4e-3, 96
+"""Images per step, peak learning rate, and channels of the trunk of a head."""
 STEPS = 600
 """Updates per head. With a third of them, heads trained on 54 images find half as much
 (docs/guides/many-objects.md)."""
@@ -46,9 +48,9 @@ def fit_proposals(
     *,
     seed: int = 0,
     steps: int | None = None,
-    batch_size: int = 4,
-    lr: float = 4e-3,
-    width: int = 96,
+    batch_size: int = BATCH,
+    lr: float = LR,
+    width: int = WIDTH,
     folds: int = 3,
     augment: Augment | None = None,
     give: str = "points",
@@ -201,4 +203,14 @@ def assign_folds(samples: Sequence[Sample], folds: int, seed: int) -> list[list[
     return parts
 
 
-__all__ = ["STEPS", "assign_folds", "evaluate_proposals", "fit_proposals", "parts", "plan_tiles"]
+__all__ = [
+    "BATCH",
+    "LR",
+    "STEPS",
+    "WIDTH",
+    "assign_folds",
+    "evaluate_proposals",
+    "fit_proposals",
+    "parts",
+    "plan_tiles",
+]

@@ -47,7 +47,7 @@ def verdict(result: FitResult) -> list[str]:
 
 
 def _warnings(result: FitResult) -> list[str]:
-    """What the table of the classes (`contest.report.class_table`) does not say about one of them."""
+    """What the table of the classes (`cli.class_table`) does not say about one of them."""
     gate = gate_of(result.figures)
     said = [] if gate is None else [one for one in sentences(gate, result.inference.strength) if PRESENT in one]
     return [*contest_warnings(result.figures), *said]

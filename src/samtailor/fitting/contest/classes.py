@@ -22,8 +22,9 @@ def per_class(config: FitConfig, classes: Sequence[str]) -> FitConfig:
         config: of the contest.
         classes: at least two.
     """
-    seconds = budgets.total_seconds(config.budget, len(classes)) / len(classes)
-    if config.budget is None and seconds * len(classes) > budgets.DEFAULT_SECONDS:
+    total = budgets.total_seconds(config.budget, len(classes))
+    seconds = total / len(classes)
+    if config.budget is None and total > budgets.DEFAULT_SECONDS:
         _log.warning(
             "%d classes, a minute for each. Choose another time for all of them with --budget, or fewer classes with "
             "--classes.",

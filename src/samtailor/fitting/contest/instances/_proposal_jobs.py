@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 
 from samtailor import artefact
-from samtailor.bases.companions import load_companion
 from samtailor.data.augment import Augment
 from samtailor.fitting.pool import Context
 from samtailor.fitting.proposal_training import Scenes, train_head
+from samtailor.fitting.proposals import BATCH, LR, WIDTH
 from samtailor.predict.auto import BOX_SCALES, scaled_box
 from samtailor.predict.instances import predict_instances
 from samtailor.predict.predictor import Predictor
@@ -30,8 +30,6 @@ from samtailor.structures import Sample
 from samtailor.train.interrupt import Interrupted
 from samtailor.train.progress import Progress
 
-BATCH, LR, WIDTH = 4, 4e-3, 96
-"""Settings of the heads, the defaults of `fit_proposals`."""
 Scored = tuple[float, dict[str, Any]]
 """Score of a proposal, in [0, 1], and the run-length encoded mask of its object."""
 _ADAPTER = "adapter"
@@ -51,7 +49,6 @@ class HeadFit:
         steps: updates of each head.
         augment: views to draw from.
         tiles: tiles per side at inference.
-        companion: name of the companion, see `load_companion`.
         folder: the heads are saved there as proposals without a calibration.
     """
 
@@ -63,7 +60,6 @@ class HeadFit:
     steps: int
     augment: Augment
     tiles: int
-    companion: str
     folder: Path
 
 
@@ -90,7 +86,6 @@ def fit_heads(context: Context, job: HeadFit) -> list[Scene]:
         base.fingerprint,
         base_name=base.name,
         tiles=job.tiles,
-        companion=scenes.companion,
     )
     job.folder.mkdir(parents=True, exist_ok=True)
     proposals.save(job.folder)
@@ -115,7 +110,6 @@ class Calibrated:
             thresholds=self.thresholds,
             give=give,
             tiles=proposals.tiles,
-            companion=proposals.companion,
         )
 
 
@@ -213,9 +207,7 @@ def _true_prompts(classes: tuple[str, ...]) -> Any:
 
 
 def _scenes(context: Context, job: HeadFit) -> Scenes:
-    base = context.base
-    companion = load_companion(job.companion, next(base.model.parameters()).device, base)
-    return Scenes(base, job.samples, job.classes, context.store, job.augment, companion)
+    return Scenes(context.base, job.samples, job.classes, context.store, job.augment, None)
 
 
 __all__ = ["GIVES", "Calibrated", "HeadFit", "Pace", "Prediction", "Scored", "fit_heads", "predict_objects", "probe"]

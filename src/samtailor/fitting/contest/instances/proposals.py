@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from samtailor.bases.companions import NONE
@@ -182,7 +183,7 @@ class LearnedProposals:
         views = [(s, n) for n in range(self.augment.views) for s in self.samples]
         pairs = [(sample, self.augment.draw(sample, n) if n else UNTOUCHED) for sample, n in views]
         chunks = [pairs[start : start + _CHUNK] for start in range(0, len(pairs), _CHUNK)]
-        run_jobs(contest, _encode, chunks)
+        run_jobs(contest, partial(encode, companion=NONE), chunks)
         count = len(self.folds)
         jobs = [
             self._fit(n, rows, tuple(seed + 1000 * (n + 1 + count * turn) for turn in range(2)), steps=steps)
@@ -202,7 +203,7 @@ class LearnedProposals:
     ) -> HeadFit:
         return HeadFit(
             f"{self.name}-{name}", self.samples if samples is None else samples, self.contest.classes, left_out, seeds,
-            steps, self.augment, self.tiles, NONE, self._folder(name),
+            steps, self.augment, self.tiles, self._folder(name),
         )  # fmt: skip
 
     def _folder(self, name: int | str) -> Any:
@@ -241,10 +242,6 @@ def first_head(head: Head | Heads) -> Head:
         return head
     first: Any = head.members[0]
     return first
-
-
-def _encode(context: Any, images: Any) -> None:
-    encode(context, images, NONE)
 
 
 def _count(value: Any) -> bool:

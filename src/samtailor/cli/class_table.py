@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
+from samtailor.evaluation.scores import TOO_FEW, percent
 from samtailor.fitting.contest.report.forecast import MORE, Forecast
 from samtailor.fitting.gate import Decision, gate_of
 from samtailor.fitting.result import FitResult
 
-_TOO_FEW = "too few to say"
 HEAD = (
     "Class", "n", "Without a prompt [95 %]", "Clicks, base", "Clicks, adapter", "Boxes, base", "Boxes, adapter",
     *(f"{extra} more masks" for extra in MORE),
@@ -39,7 +39,7 @@ def _row(name: str, figures: Mapping[str, Any]) -> list[str]:
     return [
         name,
         "" if first is None else f"{contest.get('images', first.images)}/{contest.get('objects', first.objects)}",
-        "-" if region is None else _percent(region.new, region.interval) if region.enough else _TOO_FEW,
+        "-" if region is None else percent(region.new, region.interval) if region.enough else TOO_FEW,
         *_prompted(decisions.get("click")),
         *_prompted(decisions.get("box")),
         *(_gain(gains.get(extra)) for extra in MORE),
@@ -51,15 +51,9 @@ def _prompted(one: Decision | None) -> tuple[str, str]:
     if one is None:
         return "-", "-"
     if not one.enough:
-        return _TOO_FEW, _TOO_FEW
-    base, adapter = _percent(one.base), _percent(one.new)
+        return TOO_FEW, TOO_FEW
+    base, adapter = percent(one.base), percent(one.new)
     return (base, f"{adapter} *") if one.answers == "adapter" else (f"{base} *", adapter)
-
-
-def _percent(value: float | None, interval: Sequence[float] | None = None) -> str:
-    if value is None:
-        return "-"
-    return f"{100 * value:.1f}" + ("" if interval is None else f" [{100 * interval[0]:.1f}, {100 * interval[1]:.1f}]")
 
 
 def _gain(one: Forecast | None) -> str:
