@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from concurrent.futures import Future
 from types import SimpleNamespace
 
@@ -52,7 +53,9 @@ class Here:
 def engine(monkeypatch):
     """The engines that were started."""
     monkeypatch.setattr(pools, "_context", None)
-    flush, started = torch.set_flush_denormal(False), []
+    started = []
+    logger = logging.getLogger("samtailor")
+    level = logger.level
 
     def start(setup):
         started.append(Here(setup))
@@ -60,7 +63,8 @@ def engine(monkeypatch):
 
     with running_on(start):
         yield started
-    torch.set_flush_denormal(flush)
+    torch.set_flush_denormal(False)  # a worker flushes them and hides warnings, and here it is this process
+    logger.setLevel(level)
 
 
 def name_of_base(context, suffix):
