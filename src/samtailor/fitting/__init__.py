@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -66,14 +66,18 @@ def fit(
         ArtefactError: the checkpoint is damaged.
         Interrupted: stopped on request, after saving.
     """
-    how = _How(resume, overwrite, progress, stop, finish, by_name=base is None)
-    return _fit_into_folder(config, samples, base, split, store, how)
+    given = _Given(samples, base, split, store, resume, overwrite, progress, stop, finish, by_name=base is None)
+    return _fit_into_folder(config, given)
 
 
 @dataclass(frozen=True)
-class _How:
-    """Arguments of `fit` that do not depend on the class; `by_name`: other processes can load the base by its name."""
+class _Given:
+    """Arguments of `fit` besides its settings; `by_name`: other processes can load the base by its name."""
 
+    samples: Sequence[Sample] | None
+    base: Base | None
+    split: Split | None
+    store: EmbeddingCache | None
     resume: bool
     overwrite: bool
     progress: Callable[[Progress], None] | None
@@ -82,14 +86,7 @@ class _How:
     by_name: bool
 
 
-def _fit_into_folder(
-    config: FitConfig,
-    samples: Sequence[Sample] | None,
-    base: Base | None,
-    split: Split | None,
-    store: EmbeddingCache | None,
-    how: _How,
-) -> FitResult:
+def _fit_into_folder(config: FitConfig, given: _Given) -> FitResult:
     """`fit`, into the folder of the settings, which is locked."""
     config = resolve(config)
     _refuse_settings_of_a_contest(config)
@@ -98,13 +95,12 @@ def _fit_into_folder(
     if main and out.exists() and not out.is_dir():
         raise InputError(f"{out} is a file; a fit needs a folder.")
     with locked(out, "a fit") if main else nullcontext():
-        beside = None if config.per_class or how.overwrite else folder.candidate(out, how.resume)
+        beside = None if config.per_class or given.overwrite else folder.candidate(out, given.resume)
         if beside is None:
-            return _fit(config, out, samples, base, split, store, how)
+            return _fit(config, out, given)
         staged = config.model_copy(update={"out": beside, "present": out})
         with locked(beside, "a fit") if main else nullcontext():
-            anew = replace(how, overwrite=not how.resume)
-            result = _fit(staged, beside, samples, base, split, store, anew)
+            result = _fit(staged, beside, replace(given, overwrite=not given.resume))
         return _exchanged(result, config, out, beside, main)
 
 
@@ -117,25 +113,18 @@ def _exchanged(result: FitResult, config: FitConfig, out: Path, beside: Path, ma
     return replace(result, folder=out, config=config)
 
 
-def _fit(
-    config: FitConfig,
-    out: Path,
-    samples: Sequence[Sample] | None,
-    base: Base | None,
-    split: Split | None,
-    store: EmbeddingCache | None,
-    how: _How,
-) -> FitResult:
+def _fit(config: FitConfig, out: Path, given: _Given) -> FitResult:
     """`fit`, with resolved settings and the lock held."""
     if config.per_class:
         folder.refuse_other_content(out)
     else:
-        folder.prepare(config, out, how.resume, how.overwrite)
-        if how.resume and (out / artefact.METADATA).exists() and (how.finish or not _stopped_contest(config, out)):
+        folder.prepare(config, out, given.resume, given.overwrite)
+        if given.resume and (out / artefact.METADATA).exists() and (given.finish or not _stopped_contest(config, out)):
             return finished(config, out)
-    samples = images.opened(config) if samples is None else samples
+    samples = images.opened(config) if given.samples is None else given.samples
     names = images.classes_of(config, samples)
     account = images.account_of(samples)
+    base, split, store = given.base, given.split, given.store
     if base is None:
         from samtailor.bases import load_base
 
@@ -161,16 +150,17 @@ def _fit(
 
                 result = fit_by_contest(
                     config, out, samples, names, base, split, store,
-                    by_name=how.by_name, progress=how.progress, stop=how.stop,
+                    by_name=given.by_name, progress=given.progress, stop=given.stop,
                 )  # fmt: skip
                 return replace(result, account=account)
             result = Run(
-                config, out, samples, names, base, split, store, how.resume, how.progress, how.stop, how.finish
+                config, out, samples, names, base, split, store, given.resume, given.progress, given.stop, given.finish
             ).result()
         return replace(result, account=account)
     if split is None:  # one split, so that the held-out images of one class are held out for all
         split = images.new_split(config, samples, names)
-    parts = _fit_classes(config, out, samples, names, base, split, store, how)
+    shared = replace(given, samples=samples, base=base, split=split, store=store)
+    parts = _fit_classes(config, folder.of_classes(out, names), shared)
     if contest:
         from samtailor.fitting.contest.report.class_confusion import write_confusion
 
@@ -178,26 +168,21 @@ def _fit(
     return FitResult(out, config, parts=parts, account=account)
 
 
-def _fit_classes(
-    config: FitConfig, out: Path, samples: Sequence[Sample], names: tuple[str, ...], base: Base, split: Split,
-    store: EmbeddingCache, how: _How,
-) -> dict[str, FitResult]:  # fmt: skip
-    """One adapter for each class, in subfolders."""
-    parts = {}
-    for name, part_folder in folder.of_classes(out, names).items():
+def _fit_classes(config: FitConfig, folders: Mapping[str, Path], given: _Given) -> dict[str, FitResult]:
+    """One adapter for each class, in the folder of the class."""
+    parts: dict[str, FitResult] = {}
+    for name, part_folder in folders.items():
         of_class = {
             "classes": (name,),
             "out": part_folder,
             "per_class": False,
             "present": folder.present_of(config.present, name),
         }
-        named = None if how.progress is None else _named(how.progress, name)
+        named = None if given.progress is None else _named(given.progress, name)
         try:
-            parts[name] = _fit_into_folder(
-                config.model_copy(update=of_class), samples, base, split, store, replace(how, progress=named)
-            )
+            parts[name] = _fit_into_folder(config.model_copy(update=of_class), replace(given, progress=named))
         except Interrupted as error:
-            if waiting := names[len(parts) + 1 :]:
+            if waiting := list(folders)[len(parts) + 1 :]:
                 text = f"{error} There is no adapter for {', '.join(waiting)} yet; --resume goes on."
                 raise Interrupted(text) from error
             raise
