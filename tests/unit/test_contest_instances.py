@@ -15,17 +15,21 @@ from samtailor.cache.embeddings import EmbeddingCache
 from samtailor.data.split import Split
 from samtailor.errors import InputError
 from samtailor.fitting import fit, folder
+from samtailor.fitting.contest.choice import Entry
 from samtailor.fitting.contest.instance_choice import InstanceEntry, on_same_images, simplest
-from samtailor.fitting.contest.instances._proposal_folds import cross_fitted, negatives_of, rows_of_folds, turns
-from samtailor.fitting.contest.objects import ObjectScores
+from samtailor.fitting.contest.instances._proposal_folds import negatives_of, rows_of_folds, turns
+from samtailor.fitting.contest.instances.parts import candidate as parts_candidate
+from samtailor.fitting.contest.instances.parts import checked as checked_parts
+from samtailor.fitting.contest.objects import ObjectScores, cross_fitted, parts_of
 from samtailor.fitting.contest.plan_file import ContestPlan
 from samtailor.fitting.contest.report.words import contest_sentences
+from samtailor.fitting.contest.scoring import Scores
 from samtailor.fitting.gate import Decision, Gate
 from samtailor.predict.instances import predict_instances
 from samtailor.predict.predictor import Predictor
 from samtailor.predict.source import AdapterSource
 from samtailor.proposals import disk
-from samtailor.structures import Annotation, Sample
+from samtailor.structures import NOTHING, Annotation, Postprocess, Sample
 from samtailor.train.config import FitConfig
 
 SIDE = 64
@@ -115,6 +119,50 @@ def test_the_threshold_of_a_fold_is_that_of_the_others():
     assert threshold == 0.35  # the lowest of those with the best mean F1
     assert masks == {"a": [one, other], "b": [one, other], "c": []}
     assert cross_fitted([{"a": []}, {"b": []}], truths) == ({"a": [], "b": []}, 0.0)
+
+
+def contest_with_false_parts(images=6):
+    """A contest about two certain objects in each image, whose region has an uncertain part beside them."""
+    masks = [np.zeros((20, 60), bool) for _ in range(3)]
+    for number, mask in enumerate(masks):
+        mask[5:15, 20 * number : 20 * number + 10] = True
+    truths = tuple(Annotation.from_mask("x", mask) for mask in masks[:2])
+    ids = [f"i{number}" for number in range(images)]
+    train = [Sample(id, lambda: np.zeros((20, 60, 3), np.uint8), lambda: truths) for id in ids]
+    rle = Annotation.from_mask("", np.logical_or.reduce(masks)).rle
+    scores = Scores(ids, ["region"] * images, {"0": [0.8] * images}, 2 * images, {"0": [rle] * images},
+                    {"0": [[0.95, 0.9, 0.6]] * images})  # fmt: skip
+    region = Entry(None, "0", scores, 10)
+    return SimpleNamespace(
+        train=train, classes=("x",), folds=[tuple(ids[:3]), tuple(ids[3:])], postprocess=NOTHING,
+        choice=SimpleNamespace(region=region), out=None,
+    )  # fmt: skip
+
+
+def test_uncertain_parts_are_left_out_where_that_is_better_on_other_images():
+    contest = contest_with_false_parts()
+    parts = parts_candidate(contest)
+    found = parts.out_of_fold(0.0)
+    assert {len(found[""][id]) for id in found[""]} == {3}
+    assert {len(found["certain"][id]) for id in found["certain"]} == {2}
+    assert parts.decision("certain") == {"threshold": 0.65}
+    assert parts.decision("") is None
+
+
+def test_the_score_of_a_part_is_the_mean_of_the_pixels_that_were_predicted():
+    entry = contest_with_false_parts().choice.region
+    (score, _), *_ = parts_of(entry, 0.0)["i0"]
+    assert score == pytest.approx(0.95)
+    wider = parts_of(entry, 0.0, Postprocess(smoothing=0.3, rectangles=True))["i0"]
+    assert [round(score, 2) for score, _ in wider] == [0.95, 0.9, 0.6]
+
+
+def test_a_plan_may_have_a_threshold_of_the_parts():
+    assert checked_parts(None) is None
+    assert checked_parts({"threshold": 0.7}) == {"threshold": 0.7}
+    for wrong in (0.7, {}, {"threshold": 2}, {"threshold": True}):
+        with pytest.raises(InputError, match=r"decisions\.parts"):
+            checked_parts(wrong)
 
 
 def test_the_longest_jobs_of_several_workers_come_first():

@@ -70,6 +70,16 @@ def test_small_parts_are_dropped_by_their_share_of_the_largest_part_or_of_the_im
     assert postprocessed(mask, everything, never_empty=True).sum() == mask.sum() - 26
 
 
+def test_each_part_becomes_its_bounding_box_after_small_parts_are_dropped():
+    mask = blocks()
+    mask[30:34, 10] = True
+    boxes = postprocessed(mask, Postprocess(crumbs=0.05, rectangles=True))
+    expected = np.zeros_like(mask)
+    expected[10:34, 10:30] = True
+    expected[40:45, 50:55] = True
+    np.testing.assert_array_equal(boxes, expected)
+
+
 def test_smoothing_removes_a_spike_and_keeps_a_disc_and_the_border_of_the_image():
     rows, columns = np.mgrid[:60, :80]
     disc = (rows - 30) ** 2 + (columns - 40) ** 2 <= 15**2
@@ -86,6 +96,7 @@ STEPS = [
     Postprocess(smoothing=0.2),
     Postprocess(fill_holes=0.05),
     Postprocess(0.1, 1.0, 0.05, 0.001, one_component=True),
+    Postprocess(0.1, 1.0, 0.05, 0.001, rectangles=True),
 ]
 
 

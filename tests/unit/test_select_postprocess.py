@@ -54,6 +54,24 @@ def test_holes_and_crumbs_are_found_and_a_right_mask_is_left_alone():
     assert evidence.left_out is None
 
 
+def test_rectangles_are_selected_where_the_true_masks_are_rectangles():
+    rng = np.random.default_rng(0)
+    truths, masks = [], []
+    for _ in range(16):
+        true = np.zeros((60, 80), bool)
+        y, x = rng.integers(5, 20, 2)
+        true[y : y + 25, x : x + 30] = True
+        truths.append(true)
+        rows, columns = np.indices(true.shape)
+        masks.append(true & ((rows - y - 12) ** 2 + (columns - x - 15) ** 2 < 250))
+        masks[-1][y + 12, x : x + 30] = masks[-1][y : y + 25, x + 15] = True
+    chosen, evidence = choose_postprocess(masks, truths, groups_of(16))
+    assert chosen.rectangles
+    assert evidence.after == 1.0
+    round_ones, _ = choose_postprocess(masks, discs(16), groups_of(16))
+    assert not round_ones.rectangles
+
+
 def test_a_gain_of_one_group_is_not_enough():
     rng, truths = np.random.default_rng(2), discs(16)
     masks = [damaged(one, rng, holes=20) if index % 8 == 0 else one for index, one in enumerate(truths)]

@@ -226,6 +226,10 @@ def test_each_part_of_a_map_is_prompted_once(tiny_base, tiny_samples):
         segmenter.inference, smallest_object=4 * second.mask.sum() / 64**2
     )  # a quarter of it is just the larger part
     assert [ask.mask_rle for ask in by_map("it", "a")(predictor, None)] == [second.mask_rle]
+    segmenter.inference = replace(segmenter.inference, smallest_object=0.0, part_threshold=0.9)
+    assert [ask.mask_rle for ask in by_map("it", "a")(predictor, None)] == [first.mask_rle]
+    low = by_map("it", "a", threshold=0.02)(predictor, None)  # a user's threshold takes its place
+    assert [ask.mask_rle for ask in low] == [first.mask_rle, second.mask_rle]
     logits[:] = -6.0
     assert by_map("it", "a")(predictor, None) == []
 

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import cv2
 import numpy as np
 
 from samtailor.errors import InputError
@@ -34,10 +35,13 @@ VALUES: Mapping[str, tuple[Any, ...]] = {
     "crumbs": (0.03, 0.1, 0.3),
     "one_component": (True,),
 }
-"""Values that are compared, mildest first; `min_area` is compared at a quarter and half of the smallest true object."""
+"""Values that are compared, mildest first; `min_area` is compared at a quarter and half of the smallest true object,
+`rectangles` where the true masks are rectangles."""
 METRICS = {"click": "IoU", "box": "IoU", "region": "Dice", "instances": "F1, mean over IoU 0.5 to 0.95"}
 """What is compared for each way of use."""
 _FOLDS = 10  # parts in which groups are left out
+_FILLED = 0.98  # of its bounding box, from which a part is a rectangle
+_RECTANGLES = 0.9  # share of the true parts that must be rectangles; boxes that overlap are one part of a region
 
 Mask = np.ndarray | RunLengths
 """A bool mask (height, width), float logits that are cut at 0, or an object with run lengths."""
@@ -234,7 +238,19 @@ def _values(rows: Sequence[_Image], way: str) -> dict[str, tuple[Any, ...]]:
     ]  # fmt: skip
     if areas and way not in PROMPT_TYPES:
         values["min_area"] = (float(f"{min(areas) / 4:.2g}"), float(f"{min(areas) / 2:.2g}"))
+    if _rectangular(rows):
+        values["rectangles"] = (True,)
     return values
+
+
+def _rectangular(rows: Sequence[_Image]) -> bool:
+    """Whether nearly all true parts are rectangles with edges along the axes."""
+    filled = [
+        stats[:, cv2.CC_STAT_AREA] / (stats[:, cv2.CC_STAT_WIDTH] * stats[:, cv2.CC_STAT_HEIGHT])
+        for row in rows for true, *_ in row.truths if true.any()
+        for stats in [cv2.connectedComponentsWithStats(true.astype(np.uint8), connectivity=8)[2][1:]]
+    ]  # fmt: skip
+    return bool(filled) and float((np.concatenate(filled) > _FILLED).mean()) >= _RECTANGLES
 
 
 def _at_most(rows: list[_Image], groups: list[str], seed: int) -> tuple[list[_Image], list[str]]:

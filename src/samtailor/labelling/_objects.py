@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+
+import numpy as np
 
 from samtailor.data.writers import LabelledObject
 from samtailor.labelling._tiles import Piece
 from samtailor.masks.nms import mask_nms
-from samtailor.predict.competition import exclusive_pairs, separated
+from samtailor.predict.competition import compete, exclusive_pairs
 from samtailor.predict.postprocessing import finished
 from samtailor.predict.source import AdapterSource
-
-if TYPE_CHECKING:
-    import numpy as np
 
 
 def objects_of(
@@ -26,21 +24,25 @@ def objects_of(
     """
     drawn = [replace(one, rle=one.rle or one.encoded(size)) for pieces in by_source for one in pieces]
     kept = {id(one) for one in mask_nms(drawn, rank=lambda one: one.rank)}
-    objects: list[LabelledObject] = []
-    certainties: list[np.ndarray | None] = []
+    objects: list[_Certain] = []
     for pieces, source in zip(by_source, sources, strict=True):
         own, drawn = drawn[: len(pieces)], drawn[len(pieces) :]
-        for piece in own:
-            if id(piece) in kept:
-                one = LabelledObject(piece.label, piece.rle, piece.score, piece.adapter)
-                objects += (done := finished([one], source.postprocess))
-                certainties += [piece.certainty] * len(done)
-    rles = separated(
-        [one.rle for one in objects], [one.label for one in objects], [one.score for one in objects],
-        exclusive_pairs(sources), certainties=certainties,
-    )  # fmt: skip
-    competing = (replace(one, rle=rle) for one, rle in zip(objects, rles, strict=True) if rle is not None)
-    return tuple(sorted(competing, key=lambda one: -one.score))
+        mine = [
+            _Certain(one.label, one.rle, one.score, one.adapter, certainty=one.certainty)
+            for one in own
+            if id(one) in kept
+        ]
+        objects += finished(mine, source.postprocess)
+    competing = compete(objects, exclusive_pairs(sources), certainty=lambda one: one.certainty)
+    done = (LabelledObject(one.label, one.rle, one.score, one.adapter) for one in competing)
+    return tuple(sorted(done, key=lambda one: -one.score))
+
+
+@dataclass(frozen=True)
+class _Certain(LabelledObject):
+    """An object with the probability of each pixel, see `ObjectPrompt.certainty`."""
+
+    certainty: np.ndarray | None = None
 
 
 __all__ = ["objects_of"]

@@ -79,6 +79,19 @@ def connected(mask: np.ndarray, *, connectivity: int = 8) -> Iterator[np.ndarray
         yield labels == label
 
 
+def part_means(mask: np.ndarray, values: np.ndarray) -> list[float]:
+    """Mean value of each connected component (8 neighbors), in the order of `connected`.
+
+    Args:
+        mask: bool (height, width).
+        values: float (height, width).
+    """
+    count, labels = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)
+    sums = np.bincount(labels.ravel(), weights=values.ravel(), minlength=count)
+    areas = np.bincount(labels.ravel(), minlength=count)
+    return (sums[1:] / areas[1:]).tolist()
+
+
 def part_boxes(mask: np.ndarray, *, smallest: int = 1) -> np.ndarray:
     """Tight boxes of the connected components (8 neighbors), largest component first.
 

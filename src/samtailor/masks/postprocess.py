@@ -1,4 +1,4 @@
-"""Apply a `Postprocess` to a mask: smooth its outline, fill holes, drop small parts.
+"""Apply a `Postprocess` to a mask: smooth its outline, fill holes, drop small parts, make rectangles.
 
 Parts are connected by edges or corners (8 neighbors), holes by edges (4 neighbors).
 """
@@ -63,6 +63,7 @@ def postprocessed_window(
             return window if never_empty else (np.zeros((0, 0), bool), 0, 0)
     mask = _filled(mask, how.fill_holes) if how.fill_holes else mask
     mask = _large_parts(mask, how, size[0] * size[1], never_empty)
+    mask = _boxes(mask) if how.rectangles else mask
     return (mask, x, y) if mask.any() else (np.zeros((0, 0), bool), 0, 0)
 
 
@@ -104,6 +105,15 @@ def _large_parts(mask: np.ndarray, how: Postprocess, image_area: int, never_empt
         kept &= np.arange(len(areas)) == largest
     kept[largest] |= never_empty
     return _chosen(labels, kept)
+
+
+def _boxes(mask: np.ndarray) -> np.ndarray:
+    """The filled bounding box of each part."""
+    boxes = np.zeros_like(mask)
+    *_, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
+    for x, y, width, height, _ in stats[1:]:
+        boxes[y : y + height, x : x + width] = True
+    return boxes
 
 
 def connected_parts(mask: np.ndarray, connectivity: int = 8) -> tuple[np.ndarray, np.ndarray]:

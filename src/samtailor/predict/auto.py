@@ -110,10 +110,10 @@ def by_map(adapter: str, label: str | None, *, threshold: float | None = None) -
     Args:
         adapter: its name in the predictor.
         label: its class.
-        threshold: lowest score, which is the mean probability of the region's pixels. None, and every value below
-            0.5, keeps all regions, since the map is cut at 0.5.
+        threshold: lowest score, which is the mean probability of those pixels of the region that the map is cut at
+            (`part_score`). Every value below 0.5 keeps all regions, since the map is cut at 0.5. None: that of the
+            adapter (`InferenceSpec.part_threshold`).
     """
-    lowest = MAP_THRESHOLD if threshold is None else threshold
 
     def propose(predictor: Predictor, image: Sample | np.ndarray) -> list[ObjectPrompt]:
         frame = predictor.frame
@@ -122,9 +122,11 @@ def by_map(adapter: str, label: str | None, *, threshold: float | None = None) -
         inference = predictor.segmenter(adapter).inference
         certainty = np.round(CERTAIN * probability).astype(np.uint8) if inference.exclusive else None
         min_area = inference.min_area(frame.height, frame.width)
+        lowest = inference.part_threshold if threshold is None else threshold
+        predicted = probability > MAP_THRESHOLD
         scored: list[tuple[float, ObjectPrompt]] = []
-        for region in connected(postprocessed(probability > MAP_THRESHOLD, inference.postprocess_of("region"))):
-            score = float(probability[region].mean())
+        for region in connected(postprocessed(predicted, inference.postprocess_of("region"))):
+            score = part_score(region, predicted, probability)
             if np.count_nonzero(region) >= min_area and score >= lowest:
                 prompt = _prompt(None, np.array(interior.center(region)), score, label)
                 scored.append(
@@ -133,6 +135,18 @@ def by_map(adapter: str, label: str | None, *, threshold: float | None = None) -
         return [prompt for _, prompt in sorted(scored, key=lambda row: -row[0])]
 
     return propose
+
+
+def part_score(part: np.ndarray, predicted: np.ndarray, probability: np.ndarray) -> float:
+    """Mean probability of the pixels of a part of a map that are above its threshold, in [0, 1].
+
+    Args:
+        part: bool (height, width), after postprocessing, which may have added pixels.
+        predicted: bool, the mask before postprocessing.
+        probability: of each pixel.
+    """
+    certain = part & predicted
+    return float(probability[certain if certain.any() else part].mean())
 
 
 def prompt_type_of(source: str | None) -> str:
@@ -193,6 +207,7 @@ __all__ = [
     "by_map",
     "by_proposals",
     "open_detector",
+    "part_score",
     "prompt_type_of",
     "promptless",
     "scaled_box",

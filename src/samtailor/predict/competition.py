@@ -10,7 +10,7 @@ parts within a whole.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol, TypeVar
 
@@ -71,10 +71,8 @@ def compete(
         certainty: probability of each pixel of the image that it belongs to the class of the object, uint8 (height,
             width), 255 for 1; None: the score of the object for all of its pixels.
     """
-    kept = separated(
-        [one.rle for one in objects], [one.label for one in objects], [one.score for one in objects], pairs,
-        certainties=[certainty(one) for one in objects],
-    )  # fmt: skip
+    rles, labels = [one.rle for one in objects], [one.label for one in objects]
+    kept = _separated(rles, [_values(certainty(one), one.score) for one in objects], _rivals(rles, labels, pairs))
     changed: list[Any] = list(objects)
     return [
         one if rle is one.rle else replace(one, rle=rle)
@@ -83,30 +81,24 @@ def compete(
     ]
 
 
-def separated(
-    rles: Sequence[dict[str, Any]],
-    labels: Sequence[str | None],
-    scores: Sequence[float],
-    pairs: Pairs,
-    *,
-    certainties: Sequence[np.ndarray | None],
+def _separated(
+    rles: Sequence[dict[str, Any]], values: Sequence[np.ndarray | float], rivals: Mapping[int, Sequence[int]]
 ) -> list[dict[str, Any] | None]:
     """The run lengths of each object after the competition, the same object where it loses nothing; None: dropped.
 
     Args:
-        rles, labels, scores, certainties: of the objects of an image, see `compete`.
-        pairs: classes that compete.
+        rles: of the objects of an image.
+        values: score of each pixel, or of all pixels, see `_values`.
+        rivals: index of an object to those that it competes with.
     """
-    rivals = _rivals(rles, labels, pairs)
     from pycocotools import mask as coco
 
     masks = {index: coco.decode(dict(rles[index])).astype(bool) for index in rivals}
     out: list[dict[str, Any] | None] = list(rles)
     for index, others in rivals.items():
-        mask, mine = masks[index].copy(), _values(certainties[index], scores[index])
+        mask, mine = masks[index].copy(), values[index]
         for other in others:
-            contested = masks[index] & masks[other]
-            theirs = _values(certainties[other], scores[other])
+            contested, theirs = masks[index] & masks[other], values[other]
             wins = theirs > mine if index < other else theirs >= mine  # of equals, the first one
             mask &= ~(contested & wins)
         area = int(np.count_nonzero(masks[index]))
@@ -137,4 +129,4 @@ def _values(certainty: np.ndarray | None, score: float) -> np.ndarray | float:
     return CERTAIN * score if certainty is None else certainty
 
 
-__all__ = ["CERTAIN", "Pairs", "compete", "exclusive_pairs", "separated"]
+__all__ = ["CERTAIN", "Pairs", "compete", "exclusive_pairs"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +21,8 @@ from samtailor.data.writing import sweep, temporary_beside
 from samtailor.errors import DataError, InputError
 from samtailor.masks.overlay import overlay
 from samtailor.masks.rle import to_json
-from samtailor.predict.competition import exclusive_pairs, separated
-from samtailor.predict.instances import InstanceMask, in_image, predict_instances, predict_prompts
+from samtailor.predict.competition import compete, exclusive_pairs
+from samtailor.predict.instances import InstanceMask, in_image, predict_instances, predict_prompts, with_image
 from samtailor.predict.predictor import Predictor
 from samtailor.predict.prompt import ObjectPrompt
 from samtailor.predict.source import AdapterSource
@@ -151,12 +151,12 @@ def predict_files(
                     predictions += [one for adapter in adapters for one in _prompted(predictor, prompts[name], adapter)]
                 else:
                     predictions += _automatic(predictor, image, sources)
-                none = [one for one in predictions if not one.instance.area]
+                none = [one for one in predictions if not one.area]
                 coco["empty"] += [_empty(one, number) for one in none]
-                predictions = [one for one in predictions if one.instance.area]
+                predictions = [one for one in predictions if one.area]
                 _write(folder, name, image, predictions, len(adapters) > 1)
             for one in predictions:
-                category = ids.setdefault(_label(one.instance.prompt, one.adapter), len(ids) + 1)
+                category = ids.setdefault(_label(one.prompt, one.adapter), len(ids) + 1)
                 coco["annotations"].append(_annotation(one, len(coco["annotations"]) + 1, number, category))
             entry = {"id": number, "file_name": str(path), "height": height, "width": width}
             coco["images"].append(entry | {"objects": len(predictions)})
@@ -206,12 +206,16 @@ def new_folder(path: Path, replace: str | None = None) -> Iterator[Path]:
 
 
 @dataclass(frozen=True)
-class _Prediction:
+class _Prediction(InstanceMask):
     """A mask with the adapter that predicted it (None: the base) and the index of its prompt in the image."""
 
-    adapter: str | None
-    index: int
-    instance: InstanceMask
+    adapter: str | None = None
+    index: int = 0
+
+    @classmethod
+    def of(cls, one: InstanceMask, adapter: str | None, index: int) -> _Prediction:
+        """From the mask alone."""
+        return cls(one.prompt, one.rle, one.iou, one.complete, adapter, index)
 
 
 def _check(images: Mapping[str, Path], prompts: Mapping[str, Sequence[ObjectPrompt]]) -> None:
@@ -227,39 +231,29 @@ def _prompted(predictor: Predictor, prompts: Sequence[ObjectPrompt], adapter: st
     """The best mask of each prompt."""
     size = (predictor.frame.height, predictor.frame.width)
     return [
-        _Prediction(adapter, index, in_image(prompt, mask, iou, UNTOUCHED, size))
+        _Prediction.of(in_image(prompt, mask, iou, UNTOUCHED, size), adapter, index)
         for index, (prompt, mask, iou) in enumerate(predict_prompts(predictor, prompts, adapter))
     ]
 
 
 def _automatic(predictor: Predictor, image: np.ndarray, sources: Sequence[AdapterSource]) -> list[_Prediction]:
     """The objects that each adapter predicts in the current image; competing classes share no pixel."""
-    predictions: list[_Prediction] = []
-    for source in sorted(sources, key=lambda source: source.tiles):  # tiles replace the current image
-        instances = predict_instances(predictor, image, source, image_is_set=True)
-        predictions += [_Prediction(source.adapter, index, one) for index, one in enumerate(instances)]
-        if source.tiles > 1:
-            predictor.set_image(image)
-    masks = [one.instance for one in predictions]
-    rles = separated(
-        [one.rle for one in masks], [one.label for one in masks], [one.score for one in masks],
-        exclusive_pairs(sources), certainties=[one.prompt.certainty for one in masks],
-    )  # fmt: skip
-    return [
-        one if rle is one.instance.rle else replace(one, instance=replace(one.instance, rle=rle))
-        for one, rle in zip(predictions, rles, strict=True)
-        if rle is not None
+    predictions = [
+        _Prediction.of(one, source.adapter, index)
+        for source in with_image(predictor, image, sources)
+        for index, one in enumerate(predict_instances(predictor, image, source, image_is_set=True))
     ]
+    return compete(predictions, exclusive_pairs(sources), certainty=lambda one: one.prompt.certainty)
 
 
 def _write(folder: Path, name: str, image: np.ndarray, predictions: Sequence[_Prediction], several: bool) -> None:
     """Mask PNGs and overlays; with several adapters their names are part of the file names."""
-    prompts = {id(one.instance.prompt): one.instance.prompt for one in predictions}.values()
+    prompts = {id(one.prompt): one.prompt for one in predictions}.values()
     clicks = [click for prompt in prompts for click in prompt.clicks]
     boxes = [prompt.box for prompt in prompts if prompt.box is not None]
     for adapter in dict.fromkeys(one.adapter for one in predictions):
         suffix = f"_{adapter or 'base'}" if several else ""
-        masks = {one.index: one.instance.mask for one in predictions if one.adapter == adapter}
+        masks = {one.index: one.mask for one in predictions if one.adapter == adapter}
         for index, mask in masks.items():
             write_png(folder / "masks" / f"{name}_{index:03d}{suffix}.png", mask)
         drawn = overlay(image, list(masks.values()), points=clicks, boxes=boxes)
@@ -268,26 +262,22 @@ def _write(folder: Path, name: str, image: np.ndarray, predictions: Sequence[_Pr
 
 def _empty(prediction: _Prediction, image: int) -> dict[str, Any]:
     """A prompt without a mask."""
-    return {"image_id": image, "prompt": _plain(prediction.instance.prompt), "adapter": prediction.adapter}
+    return {"image_id": image, "prompt": _plain(prediction.prompt), "adapter": prediction.adapter}
 
 
 def _annotation(prediction: _Prediction, number: int, image: int, category: int) -> dict[str, Any]:
     """COCO annotation with `score`, `predicted_iou`, `adapter` and `prompt`."""
-    instance = prediction.instance
-    return annotation(number, image, category, to_json(instance.rle), instance) | {
-        "score": round(instance.score, 6),
-        "predicted_iou": round(instance.iou, 6),
+    return annotation(number, image, category, to_json(prediction.rle), prediction) | {
+        "score": round(prediction.score, 6),
+        "predicted_iou": round(prediction.iou, 6),
         "adapter": prediction.adapter,
-        "prompt": _plain(instance.prompt),
+        "prompt": _plain(prediction.prompt),
     }
 
 
 def _labeled(predictions: Sequence[_Prediction]) -> tuple[LabelledObject, ...]:
     """The predictions as a writer takes them, by falling score."""
-    objects = [
-        LabelledObject(_label(one.instance.prompt, one.adapter), one.instance.rle, one.instance.score, one.adapter)
-        for one in predictions
-    ]
+    objects = [LabelledObject(_label(one.prompt, one.adapter), one.rle, one.score, one.adapter) for one in predictions]
     return tuple(sorted(objects, key=lambda one: -one.score))
 
 

@@ -118,14 +118,28 @@ def predict_classes(
         sources: one for each class, as a rule.
     """
     objects: list[InstanceMask] = []
-    before = 1
-    for source in sorted(sources, key=lambda one: one.tiles):
-        if before > 1:  # tiles have replaced the image
-            predictor.set_image(image.image if isinstance(image, Sample) else image)
+    for source in with_image(predictor, image, sources):
         objects += predict_instances(predictor, image, source, image_is_set=True)
-        before = source.tiles
     competing = compete(objects, exclusive_pairs(sources), certainty=lambda one: one.prompt.certainty)
     return sorted(competing, key=lambda one: -one.rank)
+
+
+def with_image(
+    predictor: Predictor, image: Sample | np.ndarray, sources: Sequence[AdapterSource]
+) -> Iterator[AdapterSource]:
+    """The sources, each while the whole image is set; those with tiles, which replace the image, come last.
+
+    Args:
+        predictor: with the image set.
+        image: as of `predict_instances`; it is only read if several sources have tiles.
+        sources: in any order.
+    """
+    replaced = False
+    for source in sorted(sources, key=lambda one: one.tiles):
+        if replaced:
+            predictor.set_image(image.image if isinstance(image, Sample) else image)
+        yield source
+        replaced = source.tiles > 1
 
 
 def predict_prompts(
@@ -210,4 +224,4 @@ def _kind(prompt: ObjectPrompt) -> tuple[int, bool, bool]:
     return len(prompt.clicks), prompt.box is not None, prompt.mask_rle is not None
 
 
-__all__ = ["InstanceMask", "in_image", "predict_classes", "predict_instances", "predict_prompts"]
+__all__ = ["InstanceMask", "in_image", "predict_classes", "predict_instances", "predict_prompts", "with_image"]

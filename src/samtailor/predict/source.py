@@ -192,8 +192,10 @@ class _Source:
         if (folder := self._proposals) is not None:
             by_class: dict[str | None, float] = {k: v for k, v in disk.read_meta(folder).thresholds.items()}
             return lambda label: by_class[label]
-        if self.segmenter is None or self.segmenter.inference.prompt != "detector":
+        if self.segmenter is None:
             return _accept_all
+        if self.segmenter.inference.prompt != "detector":
+            return _always(self.segmenter.inference.part_threshold)
         return _always(self.segmenter.inference.prompt_options.get("threshold", auto.DETECTION_THRESHOLD))
 
 

@@ -75,6 +75,8 @@ class InferenceSpec:
         single_instance: no training image had more than one object, so that a prediction without a prompt is one
             object.
         smallest_object: area of the smallest training object as a share of its image, in [0, 1].
+        part_threshold: lowest score of a part of the map that counts as an object, in [0, 1], see
+            `predict.auto.by_map`.
         tiling: how an adapter with a map predicts without a prompt.
         strength: "click" and "box" to the interpolation between the base model (0) and the adapter (1) for prompts of
             that type; 1 if it is missing. With 0 the prediction is exactly that of the base model. "instances" may be
@@ -84,7 +86,7 @@ class InferenceSpec:
             `predict.competition`.
 
     Raises:
-        InputError: an unknown type of prompt or way of use, or a strength outside [0, 1].
+        InputError: an unknown type of prompt or way of use, or a strength or threshold outside [0, 1].
     """
 
     __pydantic_config__: ClassVar = {"extra": "forbid"}
@@ -95,6 +97,7 @@ class InferenceSpec:
     single_class: bool = True
     single_instance: bool = True
     smallest_object: float = 0.0
+    part_threshold: float = 0.0
     tiling: TilingPlan = TilingPlan()
     strength: Mapping[str, float] = field(default_factory=dict)
     postprocess: Mapping[str, Postprocess] = field(default_factory=dict)
@@ -102,6 +105,8 @@ class InferenceSpec:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "exclusive", tuple((one, other) for one, other in self.exclusive))  # JSON has lists
+        if not 0 <= self.part_threshold <= 1:
+            raise InputError(f"part_threshold is a score from 0 to 1, got {self.part_threshold}.")
         if unknown := [name for name in self.postprocess if name not in WAYS]:
             raise InputError(f"Masks are postprocessed by way of use, one of {', '.join(WAYS)}; got {unknown[0]!r}.")
         for name, value in self.strength.items():

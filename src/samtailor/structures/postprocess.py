@@ -21,6 +21,7 @@ class Postprocess:
         crumbs: parts smaller than this share of the largest part are dropped, in [0, 1].
         min_area: parts smaller than this share of the image are dropped, in [0, 1].
         one_component: only the largest part is kept.
+        rectangles: each part becomes its bounding box, for objects that are annotated as rectangles.
 
     Raises:
         InputError: a share outside [0, 1].
@@ -33,6 +34,7 @@ class Postprocess:
     crumbs: float = 0.0
     min_area: float = 0.0
     one_component: bool = False
+    rectangles: bool = False
 
     def __post_init__(self) -> None:
         for name in ("smoothing", "fill_holes", "crumbs", "min_area"):
@@ -57,6 +59,7 @@ class Postprocess:
             "crumbs": "parts below {:.3g} of the largest dropped",
             "min_area": "parts below {:.3g} of the image dropped",
             "one_component": "only the largest part kept",
+            "rectangles": "each part replaced by its bounding box",
         }
         return ", ".join(texts[name].format(value) for name, value in self.active.items()) or "nothing"
 

@@ -24,7 +24,7 @@ from samtailor.masks.nms import mask_nms
 from samtailor.masks.rle import to_json as rle_to_json
 from samtailor.predict.batched import BatchedDecoder, PromptBatch
 from samtailor.predict.competition import compete, exclusive_pairs
-from samtailor.predict.instances import InstanceMask, in_image
+from samtailor.predict.instances import InstanceMask, in_image, with_image
 from samtailor.predict.postprocessing import finished
 from samtailor.predict.predictor import Predictor
 from samtailor.predict.prompt import ObjectPrompt
@@ -54,13 +54,11 @@ def objects(loaded: LoadedAdapter, predictor: Predictor, threshold: float | None
     Raises:
         Refused: the adapter has no proposals.
     """
-    sources = sorted(loaded.sources(threshold), key=lambda source: source.tiles)
-    image = predictor.image if sources[-1].tiles > 1 else _NO_IMAGE
+    sources = loaded.sources(threshold)
+    image = predictor.image if any(source.tiles > 1 for source in sources) else _NO_IMAGE
     decoder = BatchedDecoder(predictor.base, {name: predictor.segmenter(name) for name in predictor.adapters})
     masks: list[_StableMask] = []
-    for number, source in enumerate(sources):
-        if number and sources[number - 1].tiles > 1:  # tiles have replaced the image
-            predictor.set_image(image)
+    for source in with_image(predictor, image, sources):
         masks += _of_source(source, decoder, predictor, image)
     competing = compete(masks, exclusive_pairs(sources), certainty=lambda one: one.prompt.certainty)
     kept = sorted(competing, key=lambda instance: -instance.score)

@@ -34,7 +34,7 @@ class InstanceComparison:
         return sum(one.reserve(left) for one in self.candidates)
 
     def compare(self, left: float) -> None:
-        """Choose among the candidates, if there are at least two with predictions.
+        """Choose among the candidates that have predictions, and their variants.
 
         Args:
             left: see `reserve`, after the rounds.
@@ -52,7 +52,7 @@ class InstanceComparison:
                 }
                 best = max(scores, key=lambda name: scores[name].f1)
                 entries.append(InstanceEntry(one.name, one.title, best, scores[best]))
-        if len(entries) < 2:
+        if not entries:
             return
         entries = on_same_images(entries)
         chosen = simplest(entries, contest.groups)

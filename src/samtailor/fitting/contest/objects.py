@@ -13,10 +13,15 @@ from samtailor.fitting.gate import Difference
 from samtailor.masks.contours import connected
 from samtailor.masks.postprocess import postprocessed
 from samtailor.masks.rle import encode
+from samtailor.predict.auto import part_score
 from samtailor.structures import NOTHING, Annotation, Postprocess, Sample
 
 Masks = Mapping[str, Sequence[dict[str, Any]]]
 """Image to the run-length encoded masks of its objects."""
+ScoredMasks = Mapping[str, Sequence[tuple[float, dict[str, Any]]]]
+"""The same, each with the score of the object, in [0, 1]."""
+THRESHOLDS = tuple(round(0.05 * step, 2) for step in range(19))
+"""Lowest scores to compare; the first of those that are equal is taken. Scores are probabilities."""
 _IOU = 0.5  # above which a prediction is the object
 
 
@@ -101,36 +106,77 @@ class ObjectScores:
         )
 
 
-def parts_of(entry: Entry, smallest: float, how: Postprocess = NOTHING) -> Masks:
-    """The connected parts of a region in each image, as automatic mode returns them.
+def parts_of(entry: Entry, smallest: float, how: Postprocess = NOTHING) -> ScoredMasks:
+    """The connected parts of a region in each image with their scores, as automatic mode returns them.
 
     Args:
         entry: the chosen region, with its out-of-fold predictions.
         smallest: parts of a smaller share of the image are left out.
         how: postprocessing of the region.
     """
-    masks = {}
-    for id, rle in zip(entry.scores.images, entry.scores.masks[entry.variant], strict=True):
-        mask = postprocessed(Annotation("", rle).mask, how)
+    scores, found = entry.scores, {}
+    rows = zip(scores.images, scores.masks[entry.variant], scores.parts[entry.variant], strict=True)
+    for id, rle, means in rows:
+        predicted = Annotation("", rle).mask
+        certain = np.zeros(predicted.shape)
+        for part, mean in zip(connected(predicted), means, strict=True):
+            certain[part] = mean
+        mask = postprocessed(predicted, how)
         least = max(16, round(smallest * mask.size))
-        masks[id] = [encode(part) for part in connected(mask) if np.count_nonzero(part) >= least]
-    return masks
+        found[id] = [
+            (part_score(part, predicted, certain), encode(part))
+            for part in connected(mask)
+            if np.count_nonzero(part) >= least
+        ]
+    return found
+
+
+def kept(objects: Sequence[tuple[float, dict[str, Any]]], threshold: float) -> list[dict[str, Any]]:
+    """Masks of the objects with at least a score."""
+    return [rle for score, rle in objects if score >= threshold]
+
+
+def cross_fitted(folds: Sequence[ScoredMasks], truths: Masks) -> tuple[Masks, float]:
+    """Objects at the threshold of their fold, which has the best F1 on the images of the other folds, and the threshold
+    that has it on all images.
+
+    Args:
+        folds: image to its scored objects, for each fold.
+        truths: image to the masks of its annotated objects.
+    """
+    best = [_best_threshold([*folds[:number], *folds[number + 1 :]], truths) for number in range(len(folds))]
+    masks = {id: kept(rows, least) for fold, least in zip(folds, best, strict=True) for id, rows in fold.items()}
+    return masks, _best_threshold(folds, truths)
+
+
+def _best_threshold(folds: Sequence[ScoredMasks], truths: Masks) -> float:
+    def f1(threshold: float) -> float:
+        scores = ObjectScores()
+        for fold in folds:
+            for id, rows in fold.items():
+                scores.add(id, kept(rows, threshold), truths[id])
+        return scores.f1
+
+    return max(THRESHOLDS, key=f1)
 
 
 def objects_of_parts(
-    entry: Entry, samples: Sequence[Sample], classes: tuple[str, ...], smallest: float, how: Postprocess = NOTHING
-) -> dict[str, float] | None:
+    entry: Entry, samples: Sequence[Sample], classes: tuple[str, ...], smallest: float, how: Postprocess = NOTHING,
+    threshold: float = 0.0,
+) -> dict[str, float] | None:  # fmt: skip
     """Agreement of the connected parts of a region with the annotated objects; None with one object per image.
 
     Args:
         entry, smallest, how: see `parts_of`.
         samples: training images.
         classes: of the objects.
+        threshold: parts of a lower score are left out.
 
     Returns:
         see `ObjectScores.to_json`.
     """
-    scores = ObjectScores.of(parts_of(entry, smallest, how), samples, classes)
+    masks = {id: kept(rows, threshold) for id, rows in parts_of(entry, smallest, how).items()}
+    scores = ObjectScores.of(masks, samples, classes)
     return scores.to_json() if any(count > 1 for count in scores.annotated) else None
 
 
@@ -144,4 +190,13 @@ def _matched(predicted: Sequence[dict[str, Any]], truths: Sequence[dict[str, Any
     return int((table > _IOU).any(axis=0).sum())
 
 
-__all__ = ["Masks", "ObjectScores", "objects_of_parts", "parts_of"]
+__all__ = [
+    "THRESHOLDS",
+    "Masks",
+    "ObjectScores",
+    "ScoredMasks",
+    "cross_fitted",
+    "kept",
+    "objects_of_parts",
+    "parts_of",
+]

@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from samtailor import artefact
 from samtailor.errors import InputError
 from samtailor.fitting import folder
 from samtailor.fitting.contest.assemble import assembled, publish
@@ -263,6 +264,7 @@ class Contest(ContestState):
         )  # fmt: skip
         if final:
             self.comparison.write()
+            self.inference = artefact.read_meta(self.out).inference
         self._note_plan()
 
     def _note_plan(self) -> None:

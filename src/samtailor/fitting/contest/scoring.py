@@ -22,6 +22,7 @@ from samtailor.fitting.contest import region_variant
 from samtailor.fitting.interpolate import MASKS
 from samtailor.fitting.select_inference import MAX_IMAGES, PLANS
 from samtailor.masks import metrics
+from samtailor.masks.contours import part_means
 from samtailor.masks.rle import encode
 from samtailor.registry import find
 from samtailor.segmenter import Segmenter
@@ -51,6 +52,8 @@ class Scores:
         values: variant to the score of each row, in [0, 1].
         objects: number of annotated objects.
         masks: variant to the predicted mask of each row, run-length encoded; regions only.
+        parts: variant to the mean probability of the pixels of each connected part of each row, in the order of
+            `contours.connected`; regions only.
     """
 
     images: list[str] = field(default_factory=list)
@@ -58,6 +61,7 @@ class Scores:
     values: dict[str, list[float]] = field(default_factory=dict)
     objects: int = 0
     masks: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    parts: dict[str, list[list[float]]] = field(default_factory=dict)
 
     def extend(self, other: Scores) -> None:
         """Append the rows of another fold, with the variants that both have."""
@@ -68,6 +72,7 @@ class Scores:
         known = list(other.values) if first else [name for name in self.values if name in other.values]
         self.values = {name: [*self.values.get(name, []), *other.values[name]] for name in known}
         self.masks = {name: [*self.masks.get(name, []), *other.masks[name]] for name in known if name in other.masks}
+        self.parts = {name: [*self.parts.get(name, []), *other.parts[name]] for name in known if name in other.parts}
 
     def mean(self, variant: str) -> float:
         """Unweighted mean over classes of the mean score of a variant."""
@@ -125,12 +130,16 @@ def region_scores(
     by_id = {sample.id: sample for sample in samples}
     judged = [sample for sample in foreground(samples, classes) if sample.of(None)][:MAX_IMAGES]
     names = [one.name for one in region_variant.ALL]
-    scores = Scores(values={name: [] for name in names}, masks={name: [] for name in names})
+    scores = Scores(
+        values={name: [] for name in names}, masks={name: [] for name in names}, parts={name: [] for name in names}
+    )
     for sample in judged:
         truth = sample.annotations[0].mask
-        for name, mask in _masks(segmenter, sample, store):
+        for name, logits in _logits(segmenter, sample, store):
+            mask = logits > 0
             scores.values[name].append(float(metrics.dice(mask, truth)))
             scores.masks[name].append(encode(mask))
+            scores.parts[name].append(part_means(mask, 1 / (1 + np.exp(-logits))))
         scores.images.append(sample.id)
         scores.labels.append("region")
         scores.objects += len(by_id[sample.id].of(classes))
@@ -138,8 +147,8 @@ def region_scores(
 
 
 @torch.no_grad()
-def _masks(segmenter: Segmenter, sample: Sample, store: EmbeddingCache) -> Iterator[tuple[str, np.ndarray]]:
-    """The region in one image by each variant, with the name of the variant."""
+def _logits(segmenter: Segmenter, sample: Sample, store: EmbeddingCache) -> Iterator[tuple[str, np.ndarray]]:
+    """Logits of the region in one image by each variant, with the name of the variant."""
     base, encoded = segmenter.base, {}
     device, frame = next(base.model.parameters()).device, Frame.of(base, *sample.size)
 
@@ -164,8 +173,8 @@ def _masks(segmenter: Segmenter, sample: Sample, store: EmbeddingCache) -> Itera
         plain = logits(plan, 0.0)
         for one in (one for one in region_variant.ALL if one.plan == number):
             decoded = plan.boxes and one.offset
-            above = logits(plan, one.offset) > 0 if decoded else plain > -one.offset
-            yield one.name, above.cpu().numpy()
+            moved = logits(plan, one.offset) if decoded else plain + one.offset
+            yield one.name, moved.cpu().numpy()
 
 
 __all__ = ["BASE", "SOURCES", "STRENGTHS", "Scores", "prompted_scores", "region_scores"]

@@ -1,13 +1,10 @@
-"""Images and thresholds of learned proposals in a contest, by fold."""
+"""Images of learned proposals in a contest, by fold."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any
-
-from samtailor.fitting.contest.instances._proposal_jobs import Scored
-from samtailor.fitting.contest.objects import Masks, ObjectScores
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from samtailor.fitting.contest.state import ContestState
@@ -15,9 +12,6 @@ if TYPE_CHECKING:
 
 NEGATIVES = 64
 """Images without an object that are trained on, at most, and no more than there are with one."""
-THRESHOLDS = tuple(round(0.05 * step, 2) for step in range(19))
-"""Lowest scores to compare; the first of those that are equal is taken. Scores are probabilities, and the threshold
-of the calibration holds in any case."""
 
 
 def negatives_of(contest: ContestState) -> list[Sample]:
@@ -38,39 +32,6 @@ def negatives_of(contest: ContestState) -> list[Sample]:
     return sorted(empty, key=lambda sample: sha256(sample.id.encode()).hexdigest())[
         : min(NEGATIVES, len(contest.train))
     ]
-
-
-def cross_fitted(
-    folds: list[Mapping[str, Sequence[Scored]]], truths: Mapping[str, Sequence[dict[str, Any]]]
-) -> tuple[Masks, float]:
-    """Objects at the threshold of their fold, which has the best F1 on the images of the other folds, and the threshold
-    that has it on all images.
-
-    Args:
-        folds: image to its scored objects, for each fold.
-        truths: image to the masks of its annotated objects.
-    """
-    best = [_best_threshold(folds[:number] + folds[number + 1 :], truths) for number in range(len(folds))]
-    masks = {id: kept(rows, least) for fold, least in zip(folds, best, strict=True) for id, rows in fold.items()}
-    return masks, _best_threshold(folds, truths)
-
-
-def kept(objects: Sequence[Scored], threshold: float) -> list[dict[str, Any]]:
-    """Masks of the objects with at least a score."""
-    return [rle for score, rle in objects if score >= threshold]
-
-
-def _best_threshold(
-    folds: Sequence[Mapping[str, Sequence[Scored]]], truths: Mapping[str, Sequence[dict[str, Any]]]
-) -> float:
-    def f1(threshold: float) -> float:
-        scores = ObjectScores()
-        for fold in folds:
-            for id, rows in fold.items():
-                scores.add(id, kept(rows, threshold), truths[id])
-        return scores.f1
-
-    return max(THRESHOLDS, key=f1)
 
 
 def rows_of_folds(
@@ -97,4 +58,4 @@ def turns(units: Sequence[int], workers: int) -> int:
     return max(loads)
 
 
-__all__ = ["NEGATIVES", "THRESHOLDS", "cross_fitted", "kept", "negatives_of", "rows_of_folds", "turns"]
+__all__ = ["NEGATIVES", "negatives_of", "rows_of_folds", "turns"]

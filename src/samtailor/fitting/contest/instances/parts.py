@@ -1,45 +1,65 @@
-"""The connected parts of the region: objects that touch are one."""
+"""The connected parts of the region: objects that touch are one.
+
+Parts of a low score may be left out. The threshold of a fold is the one of the best F1 on the other folds.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from samtailor.fitting.contest.objects import Masks, parts_of
+from samtailor import artefact
+from samtailor.errors import InputError
+from samtailor.fitting.contest.objects import Masks, cross_fitted, kept, parts_of
 
 if TYPE_CHECKING:
     from samtailor.fitting.contest.state import ContestState
 
 _SMALLEST = 0.25  # of the smallest training object: see `InferenceSpec.min_area`
+_ALL, _CERTAIN = "", "certain"
 
 
 @dataclass
 class Parts:
-    """See `InstanceCandidate`. Nothing is learnt: the region of the contest is used."""
+    """See `InstanceCandidate`. Nothing is learnt but a threshold: the region of the contest is used.
+
+    Attributes:
+        threshold: of the best F1 on all images.
+    """
 
     contest: ContestState
     name: str = "parts"
     title: str = "parts of the region"
     complexity: int = 0
+    threshold: float = 0.0
 
     def reserve(self, left: float) -> float:
         """No time: the predictions are those of the chosen region."""
         return 0.0
 
     def out_of_fold(self, left: float) -> Mapping[str, Masks]:
-        """The parts of the chosen region in its variant, with its postprocessing."""
-        region = self.contest.choice.region
+        """The parts of the chosen region in its variant, with its postprocessing: all, and those above a threshold."""
+        contest, region = self.contest, self.contest.choice.region
         if region is None or not region.scores.masks:
             return {}
-        return {"": parts_of(region, smallest_part(self.contest), self.contest.postprocess)}
+        parts = parts_of(region, smallest_part(contest), contest.postprocess)
+        truths = {sample.id: [one.rle for one in sample.of(contest.classes)] for sample in contest.train}
+        folds = [{id: parts[id] for id in fold if id in parts} for fold in contest.folds]
+        certain, self.threshold = cross_fitted(folds, truths)
+        every = {id: kept(rows, 0.0) for id, rows in parts.items()}
+        return {_ALL: every, _CERTAIN: certain}
 
-    def decision(self, variant: str) -> None:
-        """None: it is what an adapter does without an entry."""
+    def decision(self, variant: str) -> dict[str, Any] | None:
+        """The threshold; None for all parts, which is what an adapter does without an entry."""
+        return {"threshold": self.threshold} if variant == _CERTAIN and self.threshold > 0 else None
 
     def write(self, decision: Mapping[str, Any]) -> None:
-        """Nothing to write."""
+        """Write the threshold into the adapter."""
+        out = self.contest.out
+        inference = artefact.read_meta(out).inference
+        artefact.update(out, inference=replace(inference, part_threshold=decision["threshold"]))
 
 
 def smallest_part(contest: ContestState) -> float:
@@ -53,8 +73,18 @@ def candidate(contest: ContestState) -> Parts:
     return Parts(contest)
 
 
-def checked(value: object) -> None:
-    """It has no entry."""
+def checked(value: Any) -> Mapping[str, Any] | None:
+    """The entry "parts" in the decisions of a plan: None, or the threshold.
+
+    Raises:
+        InputError: another value.
+    """
+    if value is None:
+        return None
+    least = value.get("threshold") if isinstance(value, Mapping) else None
+    if isinstance(least, bool) or not isinstance(least, int | float) or not 0 <= least <= 1:
+        raise InputError(f"plan, decisions.parts: expected null, or threshold (0 to 1), got {value!r:.150}.")
+    return value
 
 
 __all__ = ["Parts", "candidate", "checked", "smallest_part"]

@@ -19,7 +19,7 @@ from samtailor.bases.companions import NONE
 from samtailor.data.augment import UNTOUCHED
 from samtailor.errors import InputError
 from samtailor.fitting import folder
-from samtailor.fitting.contest.instances._proposal_folds import cross_fitted, negatives_of, rows_of_folds, turns
+from samtailor.fitting.contest.instances._proposal_folds import negatives_of, rows_of_folds, turns
 from samtailor.fitting.contest.instances._proposal_jobs import (
     GIVES,
     Calibrated,
@@ -30,7 +30,7 @@ from samtailor.fitting.contest.instances._proposal_jobs import (
     probe,
 )
 from samtailor.fitting.contest.jobs import encode, fold_name
-from samtailor.fitting.contest.objects import Masks
+from samtailor.fitting.contest.objects import Masks, cross_fitted
 from samtailor.fitting.contest.running import run_jobs
 from samtailor.fitting.proposals import STEPS, plan_tiles
 from samtailor.proposals import disk

@@ -56,7 +56,7 @@ def decisions_of(contest: ContestState, chosen: Mapping[str, tuple[Candidate, in
         parts
         | {"strength": dict(contest.choice.strength), "views": contest.config.views}
         | {"exclusive": [list(pair) for pair in contest.exclusive]}
-        | {name: None for name in names("instances") if name != "parts"}
+        | {name: None for name in names("instances")}
         | {name: dict(value) for name, value in contest.instances.decisions.items()}
     )
 
@@ -93,8 +93,9 @@ def _summary(contest: ContestState) -> dict[str, Any]:
         summary |= {"tiling": region.variant, "untiled": plain, "worst": sheet.worst(region)[:3]}
         summary["small"] = _small(contest)
         summary["objects_of_parts"] = objects_of_parts(
-            region, contest.train, contest.classes, smallest_part(contest), contest.postprocess
-        )
+            region, contest.train, contest.classes, smallest_part(contest), contest.postprocess,
+            contest.instances.decisions.get("parts", {}).get("threshold", 0.0),
+        )  # fmt: skip
         summary["instances"] = {"chosen": contest.instances.chosen, "rows": contest.instances.rows}
         summary["touching"] = data.touching
         summary["clicks"] = _better_clicks(contest)

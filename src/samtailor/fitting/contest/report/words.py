@@ -54,16 +54,24 @@ def _objects(contest: Mapping[str, Any]) -> list[str]:
     if not parts:
         return []
     compared = contest.get("instances", {})
-    if compared.get("rows"):
-        return _compared_objects(compared["chosen"], compared["rows"])
+    if len(compared.get("rows", ())) > 1:
+        return [*_compared_objects(compared["chosen"], compared["rows"]), *_left_out(compared)]
     text = (
         f"Single objects without a prompt: F1 {_percent(parts['f1'])} at IoU 0.5, the count is off by "
         f"{parts['count_error']:.1f} of {parts['objects']:.1f} objects per image."
     )
-    if contest["touching"] < TOUCHING:
-        return [text]
-    share = f"{100 * contest['touching']:.0f} %"
-    return [f"{text} {share} of the objects touch another one; `samtailor propose-fit` separates them."]
+    if contest["touching"] >= TOUCHING:
+        share = f"{100 * contest['touching']:.0f} %"
+        text += f" {share} of the objects touch another one; `samtailor propose-fit` separates them."
+    return [text, *_left_out(compared)]
+
+
+def _left_out(compared: Mapping[str, Any]) -> list[str]:
+    """The threshold of the parts of the region, if they are chosen and have one."""
+    rows = [row for row in compared.get("rows", ()) if row["candidate"] == compared["chosen"] == "parts"]
+    if not rows or not rows[0].get("threshold"):
+        return []
+    return [f"Parts of the region with a score below {rows[0]['threshold']:.2f} are left out."]
 
 
 def _compared_objects(chosen: str, rows: Sequence[Mapping[str, Any]]) -> list[str]:
