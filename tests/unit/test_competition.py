@@ -10,6 +10,7 @@ import pytest
 
 from samtailor import artefact
 from samtailor.errors import InputError
+from samtailor.evaluation.api import evaluate
 from samtailor.fitting.contest.overlap import overlaps_of, words
 from samtailor.fitting.contest.plan_file import ContestPlan
 from samtailor.fitting.contest.report.class_confusion import confusion_words, write_confusion
@@ -157,6 +158,19 @@ def test_label_predict_serve_and_page_apply_it(tiny_lite, two_classes, tmp_path,
         assert rles
         assert (shared_pixels(rles, labels) == 0) is apart
     assert len(files["annotations"]) == len(served)
+    sample = relabelled(disc_sample(0), disc="hair", square="nose")
+    measured = evaluate([sample], folder, tiny_lite, prompt="auto", verbose=False)
+    assert measured.classes == ("hair", "nose")
+    (predictions,) = [image.predictions for image in measured.images]
+    accepted = [one for one in predictions if one.accepted]
+    assert {one.label for one in accepted} == {one.label for one in served}
+    assert (shared_pixels([one.rle for one in accepted], [one.label for one in accepted]) == 0) is apart
+
+
+def relabelled(sample, **names):
+    """The sample with other class names."""
+    rows = tuple(replace(one, label=names[one.label]) for one in sample.annotations)
+    return replace(sample, read_annotations=lambda: rows)
 
 
 def half_map(monkeypatch, decode):

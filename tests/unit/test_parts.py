@@ -32,58 +32,58 @@ def ids(part):
 
 def test_the_test_part_of_the_fit_is_used(tiny_samples, fitted, tmp_path):
     folder = fitted(train=IDS[:4], val=IDS[4:6], test=IDS[6:])
-    part = choose_part(tiny_samples, folder, tmp_path, ["disc"])
+    part = choose_part(tiny_samples, [folder], tmp_path, ["disc"])
     assert (part.name, ids(part), list(part.left_out)) == ("test", IDS[6:], IDS[:4])
     assert part.about.startswith("2 test images")
-    val = choose_part(tiny_samples, folder, tmp_path, ["disc"], split="val")
+    val = choose_part(tiny_samples, [folder], tmp_path, ["disc"], split="val")
     assert (val.name, ids(val)) == ("validation", IDS[4:6])
-    everything = choose_part(tiny_samples, folder, tmp_path, ["disc"], split="all")
+    everything = choose_part(tiny_samples, [folder], tmp_path, ["disc"], split="all")
     assert (everything.name, ids(everything)) == ("validation", IDS[4:])
 
 
 def test_images_without_an_object_belong_to_the_test_part(tiny_samples, fitted, tmp_path):
     folder = fitted(train=IDS[:4], val=IDS[4:5], test=IDS[6:])
     samples = [replace(s, read_annotations=list) if s.id == IDS[5] else s for s in tiny_samples]
-    assert ids(choose_part(samples, folder, tmp_path, ["disc"])) == [*IDS[6:], IDS[5]]
+    assert ids(choose_part(samples, [folder], tmp_path, ["disc"])) == [*IDS[6:], IDS[5]]
 
 
 def test_images_that_chose_the_state_are_never_called_test_images(tiny_samples, fitted, tmp_path):
     folder = fitted(train=IDS[:5], val=IDS[5:])
     for split in (None, "val", "all"):
-        part = choose_part(tiny_samples, folder, tmp_path, ["disc"], split=split)
+        part = choose_part(tiny_samples, [folder], tmp_path, ["disc"], split=split)
         assert (part.name, ids(part)) == ("validation", IDS[5:])
         assert "3 validation images" in part.about
         assert "optimistic" in part.about
     other = fitted(train=IDS[:1], val=IDS[1:3])  # five other images have enough objects
-    part = choose_part(tiny_samples, other, tmp_path, ["disc"])
+    part = choose_part(tiny_samples, [other], tmp_path, ["disc"])
     assert (part.name, ids(part)) == ("unseen", IDS[3:])
     assert "2 validation images left out" in part.about
 
 
 def test_the_test_part_of_the_data_set_is_used(tiny_samples, tmp_path):
     samples = [replace(s, part="train" if i < 6 else "test") for i, s in enumerate(tiny_samples)]
-    part = choose_part(samples, None, tmp_path, None)
+    part = choose_part(samples, [], tmp_path, None)
     assert (part.name, ids(part)) == ("test", IDS[6:])
-    assert ids(choose_part(samples, None, tmp_path, None, split="all")) == IDS
+    assert ids(choose_part(samples, [], tmp_path, None, split="all")) == IDS
     no_train = [replace(s, part="test") for s in tiny_samples]
-    assert choose_part(no_train, None, tmp_path, None).name == "all"
+    assert choose_part(no_train, [], tmp_path, None).name == "all"
 
 
 def test_training_images_are_named(tiny_samples, fitted, tmp_path):
     folder = fitted(train=IDS[:5], val=IDS[5:])
-    part = choose_part(tiny_samples, folder, tmp_path, ["disc"], include_train=True)
+    part = choose_part(tiny_samples, [folder], tmp_path, ["disc"], include_train=True)
     assert (part.name, ids(part), part.left_out) == ("training", IDS, ())
     assert "8 images, of which the adapter was fitted on 5" in part.about
 
 
 def test_another_data_set_is_new_to_the_adapter(tiny_samples, fitted, tmp_path):
     folder = fitted(train=["a", "b"], val=["c"], test=["d"])
-    part = choose_part(tiny_samples, folder, tmp_path / "other", ["disc"])
+    part = choose_part(tiny_samples, [folder], tmp_path / "other", ["disc"])
     assert (part.name, ids(part)) == ("unseen", IDS)
     with pytest.raises(InputError, match="val or test"):
-        choose_part(tiny_samples, folder, tmp_path, ["disc"], split="training")
+        choose_part(tiny_samples, [folder], tmp_path, ["disc"], split="training")
     with pytest.raises(InputError, match="no image"):
-        choose_part(tiny_samples, folder, tmp_path, ["disc"], split="test")
+        choose_part(tiny_samples, [folder], tmp_path, ["disc"], split="test")
 
 
 def rows(number, empty=0):

@@ -64,6 +64,8 @@ def evaluate_command(
     DATA is the data set of the fit or a copy of it.
 
     With --prompt auto objects are found without a prompt: mask AP, and false positives on images without an object.
+
+    --adapter may be the folder of a fit of several classes: each adapter is evaluated on its class.
     """
     from samtailor.cli.screen import say
     from samtailor.evaluation import api
@@ -84,8 +86,10 @@ def evaluate_command(
         )
     say(f"Images: {subject.about}")
     if others := subject.other_classes:
-        fitted = ", ".join(subject.adapter.meta.classes) if subject.adapter is not None else ""
+        fitted = ", ".join(subject.fitted_classes)
         say(f"The adapter segments {fitted}; it was not fitted to {', '.join(others)}, which it is evaluated on.")
+    if unmarked := subject.unmarked_classes:
+        say(f"Not evaluated, since the images have no object of it: {', '.join(unmarked)}.")
     for line in (*subject.account.layout, *subject.account.lines()) if subject.account is not None else ():
         say(f"Data: {line}" if not line.startswith(" ") else line)
     about = {
@@ -121,15 +125,13 @@ def _prompted(
     from samtailor.cli.progress import counting
     from samtailor.cli.screen import percent, say, summaries, table
     from samtailor.data.writing import write_json
-    from samtailor.evaluation.masks import evaluate_many
+    from samtailor.evaluation.prompted import evaluate_scopes, joined
     from samtailor.evaluation.scores import MIN_OBJECTS, TOO_FEW, difference, reported
     from samtailor.report.evaluation import write_evaluation
 
     with counting("Evaluating images") as progress:
-        evaluations = evaluate_many(
-            subject.segmenters, subject.samples, classes=subject.classes, prompt=prompt, seed=about["seed"],
-            store=subject.store, refine=refine, progress=progress,
-        )  # fmt: skip
+        parts = evaluate_scopes(subject, prompt=prompt, seed=about["seed"], refine=refine, progress=progress)
+    evaluations = joined(parts)
     summary = {name: evaluation.summary() for name, evaluation in evaluations.items()}
     groups = counted(summary["base"]["groups"], "group")
     note = f"Percent. Prompt: {_prompts(evaluations)}, one for each mask. Intervals: bootstrap over {groups}."
@@ -158,7 +160,7 @@ def _prompted(
     if json is not None:
         write_json(json, content)
     if html is not None:
-        write_evaluation(html, subject, evaluations, content, prompt, confusion)
+        write_evaluation(html, subject, parts, content, prompt, confusion)
         say(f"The report is in {html}.")
 
 
@@ -179,7 +181,7 @@ def _automatic(
         evaluations: dict[str, InstanceEvaluation] = evaluate_automatic(
             subject, seed=about["seed"], progress=progress, **how
         )
-    if subject.adapter is not None and "base" not in evaluations:
+    if subject.adapters and "base" not in evaluations:
         say("Only the adapter is evaluated: the base model needs proposals or a detector (--detector) to find objects.")
     summary = {name: one.summary() for name, one in evaluations.items()}
     table(about["data"], *instance_cells(summary), instance_note(summary))
@@ -220,11 +222,12 @@ def _region_confusion(subject: Subject, evaluations: Mapping[str, Evaluation]) -
     from samtailor.evaluation.regions import confusion_of_regions
     from samtailor.predict.predictor import Predictor
 
-    fitted = subject.adapter
-    if fitted is None or evaluations["adapter"].prompt != "none":
+    if not subject.adapters or evaluations["adapter"].prompt != "none":
         return None
-    predictor = Predictor(subject.base, {"adapter": fitted.segmenter}, store=subject.store)
-    return confusion_of_regions(predictor, {" + ".join(fitted.meta.classes): "adapter"}, subject.samples)
+    named = {" + ".join(one.meta.classes): one.segmenter for one in subject.adapters}
+    adapters = {label: f"adapter-{number}" for number, label in enumerate(named)}
+    predictor = Predictor(subject.base, {adapters[label]: one for label, one in named.items()}, store=subject.store)
+    return confusion_of_regions(predictor, adapters, subject.samples)
 
 
 def _class_rows(summary: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
@@ -262,7 +265,7 @@ def _about(subject: Subject, evaluations: Mapping[str, Evaluation], about: Mappi
         },
         "data": about["data"],
         "adapter_folder": about["adapter_folder"],
-        "adapter_meta": None if subject.adapter is None else subject.adapter.meta.model_dump(mode="json"),
+        "adapter_meta": _meta(subject),
         "images": len(ids),
         "ids": ids,
         "left_out_ids": about["left_out_ids"],
@@ -270,6 +273,12 @@ def _about(subject: Subject, evaluations: Mapping[str, Evaluation], about: Mappi
         "account": about["account"],
         "versions": versions(),
     }
+
+
+def _meta(subject: Subject) -> Any:
+    """Metadata of the adapter, or a list of those of several; None for the base model alone."""
+    meta = [one.meta.model_dump(mode="json") for one in subject.adapters]
+    return meta if len(meta) > 1 else next(iter(meta), None)
 
 
 def _prompts(evaluations: Mapping[str, Evaluation]) -> str:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from samtailor.bases import Base
 from samtailor.data.dataset import class_names
 from samtailor.errors import InputError
-from samtailor.evaluation.instances import LOWEST, InstanceEvaluation, evaluate_instances
-from samtailor.evaluation.masks import evaluate_many
+from samtailor.evaluation.instances import LOWEST, InstanceEvaluation, Sources, by_class, evaluate_instances
+from samtailor.evaluation.prompted import evaluate_scopes, joined
 from samtailor.evaluation.scores import Evaluation
 from samtailor.evaluation.subject import Subject, select
 from samtailor.predict.predictor import Predictor
@@ -60,7 +60,8 @@ def evaluate(
 
     Args:
         data: folder of the data set, or samples as `open_dataset` returns them.
-        adapter: folder or hub id of the adapter; None evaluates the base model alone.
+        adapter: folder or hub id of the adapter, or folder with an adapter for each of several classes, each of which
+            is evaluated on its class. None evaluates the base model alone.
         base: base model; None uses the one that the adapter was fitted on, or the bundled one.
         classes: classes to evaluate; None uses those of the adapter, or all.
         prompt: name of a prompt source, for example "mask-center" or "mask-box"; None uses the one that the adapter
@@ -104,6 +105,8 @@ def evaluate(
         _log.info("%s", subject.note)
     if subject.other_classes:
         _log.warning("The adapter was not fitted to %s, which it is evaluated on.", ", ".join(subject.other_classes))
+    if subject.unmarked_classes:
+        _log.warning("The images have no object of %s.", ", ".join(subject.unmarked_classes))
     if progress is None and verbose:
         progress = count_lines(ProgressLines(), "Evaluating images")
     if prompt == AUTO:
@@ -113,10 +116,7 @@ def evaluate(
         )  # fmt: skip
         return replace(_with_reference(instances), account=subject.account, part=subject.part)
     refuse_automatic_options(detector, detector_classes, threshold, prompt_type)
-    evaluations = evaluate_many(
-        subject.segmenters, subject.samples, classes=subject.classes, prompt=prompt, store=subject.store, seed=seed,
-        progress=progress,
-    )  # fmt: skip
+    evaluations = joined(evaluate_scopes(subject, prompt=prompt, seed=seed, progress=progress))
     return replace(_with_reference(evaluations), account=subject.account, part=subject.part)
 
 
@@ -139,38 +139,39 @@ def evaluate_automatic(
         progress: called with (images done, images in total).
 
     Returns:
-        Evaluations by name, "base" and "adapter". The base model is left out if neither the proposals of the adapter
-        nor a detector can prompt it.
+        Evaluations by name, "base" and "adapter". The base model is left out if neither the proposals of all adapters
+        nor a detector can prompt it. The objects of several adapters are found as in use: classes that compete share
+        no pixel.
 
     Raises:
-        InputError: the adapter segments one region per image instead of single objects.
+        InputError: an adapter segments one region per image instead of single objects, or a detector for several
+            adapters.
     """
-    fitted = subject.adapter
-    if fitted is not None and fitted.meta.inference.regions:
+    adapters = subject.adapters
+    if subject.regions:
         raise InputError(
             "The adapter segments one region per image, not single objects: evaluate it without --prompt auto."
         )
-    adapters = {} if fitted is None else {"adapter": fitted.segmenter}
-    predictor = Predictor(subject.base, adapters, store=subject.store)
-    names: dict[str, str | None] = {"base": None, "adapter": "adapter"}
-    if fitted is None:
-        del names["adapter"]
-    elif detector is None and not proposals.exists(fitted.folder):
-        del names["base"]
-    folder = None if fitted is None else fitted.folder
-    sources = {
-        name: AdapterSource.of(
-            predictor,
-            one,
-            folder,
-            detector=detector,
-            classes=detector_classes,
-            threshold=threshold,
-            lowest=LOWEST,
-            prompt_type=prompt_type,
+    if detector is not None and len(adapters) > 1:
+        raise InputError(
+            "A detector prompts a single adapter, got one for each of several classes: give the folder of one class."
         )
-        for name, one in names.items()
-    }
+    named = {f"adapter-{number}": one for number, one in enumerate(adapters)}
+    predictor = Predictor(subject.base, {name: one.segmenter for name, one in named.items()}, store=subject.store)
+
+    def source(name: str | None, folder: Path | None) -> AdapterSource:
+        return AdapterSource.of(
+            predictor, name, folder, detector=detector, classes=detector_classes, threshold=threshold, lowest=LOWEST,
+            prompt_type=prompt_type,
+        )  # fmt: skip
+
+    sources: dict[str, Sources] = {}
+    if not adapters:
+        sources["base"] = source(None, None)
+    elif detector is not None or all(proposals.exists(one.folder) for one in adapters):
+        sources["base"] = by_class((one.meta.classes, source(None, one.folder)) for one in adapters)
+    if adapters:
+        sources["adapter"] = by_class((one.meta.classes, source(name, one.folder)) for name, one in named.items())
     classes = list(subject.classes or class_names(subject.samples))
     return evaluate_instances(
         predictor, sources, subject.samples, classes, store=subject.store, seed=seed, progress=progress

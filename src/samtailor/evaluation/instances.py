@@ -7,7 +7,7 @@ unlikely, since it measures the ranking. Precision, recall and the false-positiv
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,8 @@ from samtailor.masks import average_precision as precision
 from samtailor.masks.average_precision import ImageResult, Instance
 from samtailor.masks.confusion import Confusion, instance_confusion
 from samtailor.masks.disagreement import Disagreement, disagreements, instance_answers
-from samtailor.predict.instances import predict_instances
+from samtailor.predict.competition import compete, exclusive_pairs
+from samtailor.predict.instances import InstanceMask, predict_instances, with_image
 from samtailor.predict.source import AdapterSource
 from samtailor.structures import Account, Sample
 from samtailor.structures.notebook import table_html
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 LOWEST = 0.02
 """Score below which a proposal is not decoded at all; such proposals change AP by less than a thousandth. Pass it as
 `lowest` to `AdapterSource.of`."""
+Sources = AdapterSource | Mapping[str, AdapterSource]
+"""An adapter with its prompt source, or class to source for several adapters, whose objects are evaluated together."""
 _NO_LIMIT = 10**6  # predictions per image
 
 
@@ -167,7 +170,7 @@ class InstanceEvaluation:
 
 def evaluate_instances(
     predictor: Predictor,
-    sources: Mapping[str, AdapterSource],
+    sources: Mapping[str, Sources],
     samples: Sequence[Sample],
     classes: Sequence[str],
     *,
@@ -179,7 +182,7 @@ def evaluate_instances(
 
     Args:
         predictor: with the adapters loaded.
-        sources: name of the result to adapter and prompt source, made with `lowest=LOWEST`.
+        sources: name of the result to adapter and prompt source, made with `lowest=LOWEST`; see `Sources`.
         samples: images; those without an object determine the false-positive rate.
         classes: names; predictions of other classes do not count.
         store: embedding cache on disk.
@@ -195,16 +198,48 @@ def evaluate_instances(
     for done, sample in enumerate(samples, 1):
         truths = tuple(a for a in sample.annotations if a.label in classes and a.area)
         for name, source in sources.items():
-            predicted = predict_instances(predictor, sample, source, store=store)
             predictions = tuple(
-                Instance(one.label, one.rle, one.rank, one.score >= source.threshold(one.label))
-                for one in predicted
+                Instance(one.label, one.rle, one.rank, accepted)
+                for one, accepted in _predicted(predictor, sample, source, store)
                 if one.label is not None and one.label in classes
             )
             results[name].append(ImageResult(sample.id, truths, predictions, sample.group or sample.id))
         if progress:
             progress(done, len(samples))
     return {name: InstanceEvaluation(tuple(images), tuple(classes), seed) for name, images in results.items()}
+
+
+def by_class(pairs: Iterable[tuple[Sequence[str], AdapterSource]]) -> Sources:
+    """The source of a single adapter, or class to source for several.
+
+    Args:
+        pairs: classes of each adapter, and its source.
+    """
+    listed = list(pairs)
+    if len(listed) == 1:
+        return listed[0][1]
+    return {label: source for labels, source in listed for label in labels}
+
+
+def _predicted(
+    predictor: Predictor, sample: Sample, sources: Sources, store: EmbeddingCache | None
+) -> list[tuple[InstanceMask, bool]]:
+    """The objects of an image, and whether a user would get them.
+
+    Of several adapters, the accepted objects of competing classes share no pixel, as in use; the others, which count
+    for the ranking only, stay as they are.
+    """
+    if isinstance(sources, AdapterSource):
+        found = predict_instances(predictor, sample, sources, store=store)
+        return [(one, one.score >= sources.threshold(one.label)) for one in found]
+    distinct = list({id(source): source for source in sources.values()}.values())
+    predictor.set_sample(sample)
+    accepted, others = list[InstanceMask](), list[InstanceMask]()
+    for source in with_image(predictor, sample, distinct):
+        for one in predict_instances(predictor, sample, source, store=store, image_is_set=True):
+            (accepted if one.score >= source.threshold(one.label) else others).append(one)
+    kept = compete(accepted, exclusive_pairs(distinct), certainty=lambda one: one.prompt.certainty)
+    return [*((one, True) for one in kept), *((one, False) for one in others)]
 
 
 def _counts(
@@ -249,4 +284,4 @@ def _accepted_figures(
     }
 
 
-__all__ = ["LOWEST", "InstanceEvaluation", "evaluate_instances"]
+__all__ = ["LOWEST", "InstanceEvaluation", "Sources", "by_class", "evaluate_instances"]

@@ -42,7 +42,7 @@ class Part:
 
 def choose_part(
     samples: Sequence[Sample],
-    folder: Path | None,
+    folders: Sequence[Path],
     data: Path,
     classes: Sequence[str] | None,
     *,
@@ -56,7 +56,8 @@ def choose_part(
 
     Args:
         samples: all images of the data set.
-        folder: of the adapter; None without one.
+        folders: of the adapters, of several one for each class; empty without one. Images that one of them was fitted
+            on are left out, and test images are those of all.
         data: folder of the data set; compared with that of the fit.
         classes: that are evaluated; images without an object of them are added to the test part of the adapter.
         split: one of `CHOICES` instead.
@@ -67,30 +68,41 @@ def choose_part(
     """
     if split is not None and split not in CHOICES:
         raise InputError(f"--split must be val or test (parts of the split of an adapter), or all; got {split!r}.")
-    file = None if folder is None else folder / SPLIT
-    if split in ("val", "test") and (file is None or not file.is_file()):
+    files = [folder / SPLIT for folder in folders]
+    known = bool(files) and all(file.is_file() for file in files)
+    if split in ("val", "test") and not known:
         raise InputError(f"--split must be val or test, with an --adapter that has a {SPLIT}; got {split!r}.")
-    rest, left_out = (
-        (list(samples), []) if folder is None or include_train else without_training_images(samples, folder, data)
-    )
-    saved = Split.read(file) if file is not None and file.is_file() else Split(())
+    known_to = [] if include_train else [set(without_training_images(samples, one, data)[1]) for one in folders]
+    fitted_on = set().union(*known_to)
+    rest = [sample for sample in samples if sample.id not in fitted_on]
+    left_out = [sample.id for sample in samples if sample.id in fitted_on]
+    saved = _joined([Split.read(file) for file in files]) if known else Split(())
     if split in ("val", "test"):
         rest = _of(rest, getattr(saved, split))
         if not rest:
-            raise InputError(f"The {split} part of {file} has no image of {data}.")
+            raise InputError(f"The {split} part of {files[0]} has no image of {data}.")
         named = "test" if split == "test" else "validation"
         return Part(
             named, tuple(rest), tuple(left_out), _about(named, rest, "the split that the adapter was fitted with")
         )
-    if include_train and folder is not None:
+    if include_train and folders:
         trained = sum(sample.id in set(saved.train) for sample in samples)
         about = f"{counted(len(rest), 'image')}, of which the adapter was fitted on {trained}."
         return Part("training", tuple(rest), (), about)
     if split is None and (test := _test(rest, samples, saved if left_out else Split(()), classes)) is not None:
         return Part("test", tuple(test[0]), tuple(left_out), _about("test", *test))
-    if folder is None:
+    if not folders:
         return Part("all", tuple(rest), (), f"All {counted(len(rest), 'image')}.")
     return _unseen(rest, left_out, saved if left_out else Split(()), classes, everything=split == "all")
+
+
+def _joined(splits: Sequence[Split]) -> Split:
+    """Parts for several adapters: what one of them was fitted on is training, and what all keep back is test."""
+    train = list(dict.fromkeys(id for one in splits for id in one.train))
+    test = [id for id in splits[0].test if all(id in one.test for one in splits)]
+    used = {*train, *test}
+    val = list(dict.fromkeys(id for one in splits for id in (*one.val, *one.test) if id not in used))
+    return Split(tuple(train), tuple(val), tuple(test))
 
 
 def _test(

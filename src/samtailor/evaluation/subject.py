@@ -23,14 +23,29 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class Scope:
+    """Classes, and the segmenters that are evaluated on them.
+
+    Args:
+        classes: names; None for all.
+        adapter: of these classes; None evaluates the base model alone.
+        segmenters: "base" and, if there is one, "adapter".
+    """
+
+    classes: tuple[str, ...] | None
+    adapter: Adapter | None
+    segmenters: Mapping[str, Segmenter | Base]
+
+
+@dataclass(frozen=True)
 class Subject:
-    """Base model, adapter and the images to evaluate them on.
+    """Base model, adapters and the images to evaluate them on.
 
     Args:
         base: loaded base model.
-        adapter: loaded adapter; None evaluates the base model alone.
+        adapters: loaded adapters, several of a folder with one for each class; none evaluates the base model alone.
         samples: images to evaluate on.
-        left_out: ids of the images that were left out because the adapter was fitted on them.
+        left_out: ids of the images that were left out because an adapter was fitted on them.
         classes: classes to evaluate; None for all.
         store: cached embeddings.
         note: how the data are read, if the adapter decided it; a sentence.
@@ -40,7 +55,7 @@ class Subject:
     """
 
     base: Base
-    adapter: Adapter | None
+    adapters: tuple[Adapter, ...]
     samples: tuple[Sample, ...]
     left_out: tuple[str, ...]
     classes: tuple[str, ...] | None
@@ -51,16 +66,45 @@ class Subject:
     about: str = ""
 
     @property
+    def fitted_classes(self) -> tuple[str, ...]:
+        """Classes of the adapters."""
+        return tuple(dict.fromkeys(name for one in self.adapters for name in one.meta.classes))
+
+    @property
     def other_classes(self) -> tuple[str, ...]:
-        """Evaluated classes that the adapter was not fitted to."""
-        fitted = () if self.adapter is None else self.adapter.meta.classes
+        """Evaluated classes that no adapter was fitted to."""
+        fitted = self.fitted_classes
         return tuple(name for name in self.classes or () if fitted and name not in fitted)
 
     @property
-    def segmenters(self) -> dict[str, Segmenter | Base]:
-        """ "base" and, if there is one, "adapter"."""
+    def unmarked_classes(self) -> tuple[str, ...]:
+        """Classes that are to be evaluated, but that no image has an object of."""
+        return tuple(name for name in self.classes or () if not any(one.of([name]) for one in self.samples))
+
+    @property
+    def regions(self) -> bool:
+        """Whether an adapter predicts one region per image and class."""
+        return any(one.meta.inference.regions for one in self.adapters)
+
+    @property
+    def scopes(self) -> tuple[Scope, ...]:
+        """Each adapter with its classes; a single adapter, or the base model alone, with all classes.
+
+        Of several adapters, those without an object of their classes in the images are left out.
+        """
+        if len(self.adapters) < 2:
+            adapter = self.adapters[0] if self.adapters else None
+            return (Scope(self.classes, adapter, self._segmenters(adapter)),)
+        scopes = []
+        for one in self.adapters:
+            own = [name for name in self.classes or one.meta.classes if name in one.meta.classes]
+            marked = tuple(name for name in own if name not in self.unmarked_classes)
+            scopes += [Scope(marked, one, self._segmenters(one))] if marked else []
+        return tuple(scopes)
+
+    def _segmenters(self, adapter: Adapter | None) -> dict[str, Segmenter | Base]:
         pair: dict[str, Segmenter | Base] = {"base": self.base}
-        return pair if self.adapter is None else {**pair, "adapter": self.adapter.segmenter}
+        return pair if adapter is None else {**pair, "adapter": adapter.segmenter}
 
 
 def select(
@@ -80,8 +124,9 @@ def select(
     """Open the data, load base model and adapter, and choose images and classes; arguments as in `evaluate`."""
     samples: Sequence[Sample]
     note, account = "", None
+    places = [] if adapter is None else list(artefact.members(adapter).values()) or [str(adapter)]
     if isinstance(data, str | Path):
-        meta = None if adapter is None else artefact.read_meta(artefact.folder_of(adapter))
+        meta = artefact.read_meta(artefact.folder_of(places[0])) if places else None
         samples, note = artefact.open_for(meta, data, format=format, group=group, given=data_options)
         account = samples.account() if isinstance(samples, Dataset) and limit is None else None
     else:
@@ -89,16 +134,22 @@ def select(
     if isinstance(base, Base):
         loaded = base
     else:
-        loaded = load_on(base or (BUNDLED_BASE if adapter is None else artefact.base_of(adapter)), device)
-    fitted = None if adapter is None else artefact.load(adapter, loaded)
-    chosen = _classes(classes, None if fitted is None else fitted.meta.classes, samples)
+        loaded = load_on(base or (artefact.base_of(places[0]) if places else BUNDLED_BASE), device)
+    adapters = tuple(artefact.load(one, loaded) for one in places)
+    fitted = list(dict.fromkeys(name for one in adapters for name in one.meta.classes))
+    chosen = _classes(classes, fitted if adapters else None, samples)
+    if len(adapters) > 1 and (unknown := [name for name in chosen or () if name not in fitted]):
+        raise InputError(
+            f"{adapter} has no adapter for {', '.join(unknown)}. Its classes: {', '.join(fitted)}. To evaluate one of "
+            "them on other classes, give its folder."
+        )
     # samples without a folder are compared by their ids: no data set lies in the folder of the adapter
-    folder = None if fitted is None else fitted.folder
-    place = Path(data) if isinstance(data, str | Path) else folder or Path()
-    part = choose_part(samples, folder, place, chosen, split=split, include_train=include_train)
+    folders = [one.folder for one in adapters]
+    place = Path(data) if isinstance(data, str | Path) else next(iter(folders), Path())
+    part = choose_part(samples, folders, place, chosen, split=split, include_train=include_train)
     return Subject(
         loaded,
-        fitted,
+        adapters,
         part.samples[:limit],
         part.left_out,
         None if chosen is None else tuple(chosen),
@@ -123,4 +174,4 @@ def _classes(wanted: Sequence[str] | None, fitted: Sequence[str] | None, samples
     return [name for name in chosen if name in known]
 
 
-__all__ = ["Subject", "select"]
+__all__ = ["Scope", "Subject", "select"]

@@ -137,7 +137,10 @@ def with_image(
     replaced = False
     for source in sorted(sources, key=lambda one: one.tiles):
         if replaced:
-            predictor.set_image(image.image if isinstance(image, Sample) else image)
+            if isinstance(image, Sample):
+                predictor.set_sample(image)
+            else:
+                predictor.set_image(image)
         yield source
         replaced = source.tiles > 1
 

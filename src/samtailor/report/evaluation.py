@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +11,10 @@ from samtailor.errors import counted
 from samtailor.evaluation.api import Subject
 from samtailor.evaluation.counting import count_text
 from samtailor.evaluation.instances import InstanceEvaluation
-from samtailor.evaluation.scores import TOO_FEW, Evaluation, percent
+from samtailor.evaluation.prompted import ScopeEvaluation, joined
+from samtailor.evaluation.scores import TOO_FEW, percent
 from samtailor.masks.confusion import Confusion
-from samtailor.report.page import settings, versions, write_page
+from samtailor.report.page import Section, settings, versions, write_page
 from samtailor.report.panels import doubtful_sheet, instance_sheet
 from samtailor.report.plots import curves
 from samtailor.report.predictions import Predictions, history_of
@@ -23,7 +24,7 @@ from samtailor.report.tables import class_table, confusion_table, headline, inst
 def write_evaluation(
     path: Path,
     subject: Subject,
-    evaluations: Mapping[str, Evaluation],
+    parts: Sequence[ScopeEvaluation],
     content: Mapping[str, Any],
     prompt: str | None = None,
     confusion: Confusion | None = None,
@@ -32,27 +33,14 @@ def write_evaluation(
 
     Args:
         path: HTML file to write.
-        subject: base model, adapter and images.
-        evaluations: "base", "adapter" and refined results by name.
+        subject: base model, adapters and images.
+        parts: "base", "adapter" and refined results by name, of each adapter.
         content: what the JSON file of the evaluation holds.
         prompt: prompt source; None uses the one of the last evaluation.
-        confusion: of the adapter's region with the other classes of the data.
+        confusion: of the adapters' regions with the other classes of the data.
     """
-    segmenters = subject.segmenters
-    last = list(segmenters)[-1]
-    samples = subject.samples
-    if subject.adapter is not None and subject.adapter.meta.inference.regions:
-        samples = tuple(regions(samples, subject.classes))  # the truth of the evaluation
-    show = Predictions(
-        subject.base,
-        segmenters,
-        samples,
-        subject.classes,
-        prompt or evaluations[last].prompt,
-        content["protocol"]["seed"],
-        subject.store,
-    )
-    meta = content["adapter_meta"] or {}
+    evaluations = joined(parts)
+    meta = content["adapter_meta"] if isinstance(content["adapter_meta"], dict) else {}
     pairs = {
         "data": content["data"],
         "adapter": content["adapter_folder"],
@@ -69,13 +57,33 @@ def write_evaluation(
         headline(evaluations),
         class_table(evaluations),
         None if confusion is None else confusion_table(confusion),
-        show.overlays(evaluations),
-        show.iou_map(evaluations[last], list(segmenters)),
-        show.refinement(evaluations[last], last),
-        None if subject.adapter is None else curves({"fit": history_of(subject.adapter.folder)}),
+        *(section for part in parts for section in _images(subject, part, prompt, content["protocol"]["seed"])),
         settings("Settings", pairs, {"images": content["ids"], "left out": content["left_out_ids"]}),
     ]
     write_page(path, f"Evaluation on {Path(content['data']).name}", _lead(content), sections)
+
+
+def _images(subject: Subject, part: ScopeEvaluation, prompt: str | None, seed: int) -> list[Section]:
+    """Sections with images and the course of the fit, of one adapter; with its classes in the titles if there are
+    several.
+    """
+    scope, evaluations, samples = part.scope, part.evaluations, subject.samples
+    last = list(scope.segmenters)[-1]
+    if subject.regions:
+        samples = tuple(regions(samples, scope.classes))  # the truth of the evaluation
+    show = Predictions(
+        subject.base, scope.segmenters, samples, scope.classes, prompt or evaluations[last].prompt, seed, subject.store
+    )
+    sections = [
+        show.overlays(evaluations),
+        show.iou_map(evaluations[last], list(scope.segmenters)),
+        show.refinement(evaluations[last], last),
+        None if scope.adapter is None else curves({"fit": history_of(scope.adapter.folder)}),
+    ]
+    found = [section for section in sections if section is not None]
+    if len(subject.adapters) < 2:
+        return found
+    return [section | {"title": f"{section['title']}: {', '.join(scope.classes or ())}"} for section in found]
 
 
 def write_instances(

@@ -10,6 +10,7 @@ from samtailor.distributed import results
 from samtailor.distributed.fetch import Decoded
 from samtailor.distributed.results import Result
 from samtailor.distributed.tasks import Task
+from samtailor.errors import InputError
 from samtailor.evaluation.masks import evaluate_many
 from samtailor.evaluation.subject import Subject, select
 
@@ -37,6 +38,12 @@ def open_task(options: dict[str, Any]) -> Task:
             `evaluation.subject.select`.
     """
     subject = subject_of(options)
+    if len(subject.adapters) > 1:
+        raise InputError(
+            "samtailor batch evaluate takes a single adapter, got one for each of several classes: give the folder of "
+            "one class, or use samtailor evaluate."
+        )
+    (scope,) = subject.scopes
     samples = {sample.id: sample for sample in subject.samples}
 
     def predict(images: Sequence[Decoded]) -> Iterator[Result]:
@@ -48,18 +55,17 @@ def open_task(options: dict[str, Any]) -> Task:
         rows: list[dict[str, Any]] = []
         if sample.of(subject.classes):
             evaluations = evaluate_many(
-                subject.segmenters, [sample], classes=subject.classes, prompt=options.get("prompt"),
+                scope.segmenters, [sample], classes=scope.classes, prompt=options.get("prompt"),
                 seed=options.get("seed", 0),
             )  # fmt: skip
             for name, evaluation in evaluations.items():
                 rows += [_row(name, evaluation.prompt, asdict(score)) for score in evaluation.rows]
         return results.done(image.item, tuple(rows), height=height, width=width)
 
-    adapter = subject.adapter
     settings = {
         "task": "evaluate",
         "base": subject.base.fingerprint,
-        "adapter": None if adapter is None else adapter.meta.sha256,
+        "adapter": None if scope.adapter is None else scope.adapter.meta.sha256,
         "data": options["data"],
         "classes": None if subject.classes is None else list(subject.classes),
         "part": subject.part,
