@@ -123,6 +123,10 @@ results-find: export OMP_NUM_THREADS = 1
 results-find: env
 	$(BIN)/python tools/measure_find.py --data $(DATA) --out $(RUNS)/find $(SOME)
 
+results-find-or-fit: export OMP_NUM_THREADS = 1
+results-find-or-fit: env
+	$(BIN)/python tools/measure_find_or_fit.py --data $(DATA) --fits $(RUNS)/auto $(SOME)
+
 results-offsets: export OMP_NUM_THREADS = 1
 results-offsets: env
 	$(BIN)/python tools/measure_offsets.py --data $(DATA) --data-open $(DATA_OPEN) --out $(RUNS)/offsets $(SOME)
