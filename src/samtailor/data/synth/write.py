@@ -23,6 +23,7 @@ import PIL
 from PIL import Image
 
 from samtailor import __version__
+from samtailor.data.children import end_with_parent
 from samtailor.data.synth.own_images import images
 from samtailor.data.synth.samples import KINDS, SIDES, samples
 from samtailor.data.writing import write_json
@@ -173,7 +174,7 @@ def _drawn(folder: Path, part: Sequence[Sample], workers: int) -> Iterator[tuple
     if workers == 1:
         yield from map(partial(_draw, folder), part)
         return
-    with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
+    with ProcessPoolExecutor(workers, get_context("spawn"), end_with_parent) as pool:
         yield from pool.map(partial(_draw, folder), part, chunksize=4)
 
 

@@ -13,6 +13,7 @@ from types import ModuleType
 from typing import Any
 from weakref import WeakSet
 
+from samtailor.data.children import end_with_parent
 from samtailor.fitting.engines import Begin, Setup, Watch
 
 
@@ -82,6 +83,7 @@ def _begin(stop: Any, messages: Any, threads: int, begin: Begin, arguments: tupl
 
     import torch
 
+    end_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the first one stops the others
     torch.set_num_threads(threads)
     begin(lambda name, progress: messages.put((name, progress)), stop.is_set, *arguments)
