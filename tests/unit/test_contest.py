@@ -22,7 +22,7 @@ from samtailor.fitting.contest.choice import Entry, choose, survivors
 from samtailor.fitting.contest.classes import per_class
 from samtailor.fitting.contest.cross_validation import folds_of
 from samtailor.fitting.contest.fingerprint import fingerprint
-from samtailor.fitting.contest.objects import objects_of_parts
+from samtailor.fitting.contest.objects import ObjectScores, kept, parts_of
 from samtailor.fitting.contest.plan_file import ContestPlan
 from samtailor.fitting.contest.report.forecast import PRIOR, SPREAD, combined, forecasts
 from samtailor.fitting.contest.report.words import contest_sentences
@@ -271,21 +271,24 @@ def test_parts_of_a_region_are_compared_with_the_objects():
     sample = Sample("s", lambda: np.zeros((20, 30, 3), np.uint8), lambda: rows)
     region = Annotation.from_mask("", left | right | alone).rle  # the two that touch are one part
     entry = Entry(
-        Candidate("a", "a", ("region",), 1), "0", Scores(["s"], ["region"], {"0": [1.0]}, 3, {"0": [region]}), 1
+        Candidate("a", "a", ("region",), 1),
+        "0",
+        Scores(["s"], ["region"], {"0": [1.0]}, 3, {"0": [region]}, {"0": [[0.9, 0.8]]}),
+        1,
     )
-    parts = objects_of_parts(entry, [sample], ("a",), 0.0)
-    assert parts == pytest.approx(
+    masks = {id: kept(rows, 0.0) for id, rows in parts_of(entry, 0.0).items()}
+    assert ObjectScores.of(masks, [sample], ("a",)).to_json() == pytest.approx(
         {"f1": 2 / 5, "precision": 1 / 2, "recall": 1 / 3, "count_error": 1.0, "objects": 3.0}
     )
-    single = Sample("s", sample.read_image, lambda: rows[:1])
-    assert objects_of_parts(entry, [single], ("a",), 0.0) is None
 
 
 def test_the_outcome_in_words():
     contest = {
         "images": 8, "objects": 20, "folds": 3, "spent": 50.0, "budget": 120.0, "tiling": "3", "untiled": 0.8,
         "rows": {"click": [{"title": "base model", "mean": 0.7}, {"title": "plm", "mean": 0.8}]},
-        "objects_of_parts": {"f1": 0.5, "count_error": 1.25, "objects": 2.5}, "touching": 0.4,
+        "touching": 0.4,
+        "instances": {"chosen": "parts", "rows": [
+            {"candidate": "parts", "f1": 0.5, "count_error": 1.25, "objects": 2.5, "threshold": 0.8}]},
         "worst": [("x", 0.12)], "suggested": ["y"], "notes": ["A note."],
         "forecast": {"metric": "Dice", "rows": [{"masks": 8, "gain": 0.021, "error": 0.01}]},
     }  # fmt: skip
@@ -298,6 +301,7 @@ def test_the_outcome_in_words():
     assert "Dice 85.0 (8 cross-validated images with 20 objects, 95 % interval 80.0 to 90.0), by" in text
     assert "Compared for clicks: base model 70.0, plm 80.0." in text
     assert "the count is off by 1.2 of 2.5 objects per image. 40 % of the objects touch" in text
+    assert "Parts of the region with a score below 0.80 are left out." in text
     assert "x (Dice 12). Check their masks in worst.png" in text
     assert "8 more masks +2.1 ± 1.0" in text
     assert text.endswith("Mark next: y (the adapter is least certain of them).\nA note.")

@@ -307,7 +307,7 @@ def test_the_closing_words_have_both_scores():
     high = low | {"candidate": "proposals", "title": "learned proposals", "f1": 0.75, "count_error": 1.5}
     contest = {
         "images": 8, "objects": 20, "folds": 3, "spent": 50.0, "budget": 120.0, "tiling": "0", "untiled": 0.8,
-        "rows": {}, "objects_of_parts": low, "touching": 0.4, "instances": {"chosen": "proposals", "rows": [low, high]},
+        "rows": {}, "touching": 0.4, "instances": {"chosen": "proposals", "rows": [low, high]},
     }  # fmt: skip
     region = Decision("region", 20, 8, 8, "adapter", new=0.85, metric="Dice", part="cross-validated")
     text = "\n".join(contest_sentences({"contest": contest}, Gate((region,)), {}))

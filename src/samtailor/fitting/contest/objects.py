@@ -160,26 +160,6 @@ def _best_threshold(folds: Sequence[ScoredMasks], truths: Masks) -> float:
     return max(THRESHOLDS, key=f1)
 
 
-def objects_of_parts(
-    entry: Entry, samples: Sequence[Sample], classes: tuple[str, ...], smallest: float, how: Postprocess = NOTHING,
-    threshold: float = 0.0,
-) -> dict[str, float] | None:  # fmt: skip
-    """Agreement of the connected parts of a region with the annotated objects; None with one object per image.
-
-    Args:
-        entry, smallest, how: see `parts_of`.
-        samples: training images.
-        classes: of the objects.
-        threshold: parts of a lower score are left out.
-
-    Returns:
-        see `ObjectScores.to_json`.
-    """
-    masks = {id: kept(rows, threshold) for id, rows in parts_of(entry, smallest, how).items()}
-    scores = ObjectScores.of(masks, samples, classes)
-    return scores.to_json() if any(count > 1 for count in scores.annotated) else None
-
-
 def _matched(predicted: Sequence[dict[str, Any]], truths: Sequence[dict[str, Any]]) -> int:
     """Number of objects that a prediction covers; with an IoU above 0.5, no prediction covers two of them."""
     from pycocotools import mask as coco
@@ -197,6 +177,5 @@ __all__ = [
     "ScoredMasks",
     "cross_fitted",
     "kept",
-    "objects_of_parts",
     "parts_of",
 ]

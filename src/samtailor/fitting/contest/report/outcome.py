@@ -10,8 +10,6 @@ import numpy as np
 
 from samtailor.fitting.contest.candidates import Candidate
 from samtailor.fitting.contest.choice import untiled
-from samtailor.fitting.contest.instances.parts import smallest_part
-from samtailor.fitting.contest.objects import objects_of_parts
 from samtailor.fitting.contest.replacement import gate_with_present
 from samtailor.fitting.contest.report import forecast, sheet
 from samtailor.fitting.contest.scoring import BASE, Scores
@@ -92,10 +90,6 @@ def _summary(contest: ContestState) -> dict[str, Any]:
         plain = region.scores.mean(untiled(region.scores, contest.groups))
         summary |= {"tiling": region.variant, "untiled": plain, "worst": sheet.worst(region)[:3]}
         summary["small"] = _small(contest)
-        summary["objects_of_parts"] = objects_of_parts(
-            region, contest.train, contest.classes, smallest_part(contest), contest.postprocess,
-            contest.instances.decisions.get("parts", {}).get("threshold", 0.0),
-        )  # fmt: skip
         summary["instances"] = {"chosen": contest.instances.chosen, "rows": contest.instances.rows}
         summary["touching"] = data.touching
         summary["clicks"] = _better_clicks(contest)

@@ -49,13 +49,14 @@ def contest_warnings(figures: Mapping[str, Any]) -> list[str]:
 
 
 def _objects(contest: Mapping[str, Any]) -> list[str]:
-    """How well parts of the region are single objects."""
-    parts = contest.get("objects_of_parts")
-    if not parts:
-        return []
+    """How well single objects are found; nothing where images have one object each."""
     compared = contest.get("instances", {})
-    if len(compared.get("rows", ())) > 1:
-        return [*_compared_objects(compared["chosen"], compared["rows"]), *_left_out(compared)]
+    rows = compared.get("rows", ())
+    if len(rows) > 1:
+        return [*_compared_objects(compared["chosen"], rows), *_left_out(compared)]
+    if not rows:
+        return []
+    parts = rows[0]
     text = (
         f"Single objects without a prompt: F1 {_percent(parts['f1'])} at IoU 0.5, the count is off by "
         f"{parts['count_error']:.1f} of {parts['objects']:.1f} objects per image."
