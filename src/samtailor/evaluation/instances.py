@@ -230,15 +230,15 @@ def _predicted(
     for the ranking only, stay as they are.
     """
     if isinstance(sources, AdapterSource):
-        found = predict_instances(predictor, sample, sources, store=store)
-        return [(one, one.score >= sources.threshold(one.label)) for one in found]
-    distinct = list({id(source): source for source in sources.values()}.values())
+        predicted = predict_instances(predictor, sample, sources, store=store)
+        return [(one, one.score >= sources.threshold(one.label)) for one in predicted]
+    every = list({id(source): source for source in sources.values()}.values())
     predictor.set_sample(sample)
     accepted, others = list[InstanceMask](), list[InstanceMask]()
-    for source in with_image(predictor, sample, distinct):
+    for source in with_image(predictor, sample, every):
         for one in predict_instances(predictor, sample, source, store=store, image_is_set=True):
             (accepted if one.score >= source.threshold(one.label) else others).append(one)
-    kept = compete(accepted, exclusive_pairs(distinct), certainty=lambda one: one.prompt.certainty)
+    kept = compete(accepted, exclusive_pairs(every), certainty=lambda one: one.prompt.certainty)
     return [*((one, True) for one in kept), *((one, False) for one in others)]
 
 

@@ -80,10 +80,10 @@ def _images(subject: Subject, part: ScopeEvaluation, prompt: str | None, seed: i
         show.refinement(evaluations[last], last),
         None if scope.adapter is None else curves({"fit": history_of(scope.adapter.folder)}),
     ]
-    found = [section for section in sections if section is not None]
+    shown = [section for section in sections if section is not None]
     if len(subject.adapters) < 2:
-        return found
-    return [section | {"title": f"{section['title']}: {', '.join(scope.classes or ())}"} for section in found]
+        return shown
+    return [section | {"title": f"{section['title']}: {', '.join(scope.classes or ())}"} for section in shown]
 
 
 def write_instances(

@@ -114,7 +114,7 @@ def parts_of(entry: Entry, smallest: float, how: Postprocess = NOTHING) -> Score
         smallest: parts of a smaller share of the image are left out.
         how: postprocessing of the region.
     """
-    scores, found = entry.scores, {}
+    scores, made = entry.scores, {}
     rows = zip(scores.images, scores.masks[entry.variant], scores.parts[entry.variant], strict=True)
     for id, rle, means in rows:
         predicted = Annotation("", rle).mask
@@ -123,12 +123,12 @@ def parts_of(entry: Entry, smallest: float, how: Postprocess = NOTHING) -> Score
             certain[part] = mean
         mask = postprocessed(predicted, how)
         least = max(16, round(smallest * mask.size))
-        found[id] = [
+        made[id] = [
             (part_score(part, predicted, certain), encode(part))
             for part in connected(mask)
             if np.count_nonzero(part) >= least
         ]
-    return found
+    return made
 
 
 def kept(objects: Sequence[tuple[float, dict[str, Any]]], threshold: float) -> list[dict[str, Any]]:
