@@ -17,9 +17,11 @@ from samtailor.errors import InputError
 from samtailor.fitting import fit, folder
 from samtailor.fitting.contest.choice import Entry
 from samtailor.fitting.contest.instance_choice import InstanceEntry, on_same_images, simplest
+from samtailor.fitting.contest.instances import all_instance_candidates
 from samtailor.fitting.contest.instances._proposal_folds import negatives_of, rows_of_folds, turns
 from samtailor.fitting.contest.instances.parts import candidate as parts_candidate
 from samtailor.fitting.contest.instances.parts import checked as checked_parts
+from samtailor.fitting.contest.instances.proposals import LearnedProposals
 from samtailor.fitting.contest.objects import ObjectScores, cross_fitted, parts_of
 from samtailor.fitting.contest.plan_file import ContestPlan
 from samtailor.fitting.contest.report.words import contest_sentences
@@ -49,6 +51,16 @@ def test_proposals_are_taken_only_if_they_are_better_by_more_than_the_standard_e
     assert simplest([better, parts], {}) is better
     one_group = dict.fromkeys(parts.scores.images, "g")
     assert simplest([parts, better], one_group).name == "parts"  # there is no standard error
+
+
+@pytest.mark.parametrize(
+    ("touching", "first"), [(0.0, "parts"), (0.09, "parts"), (0.1, "proposals"), (0.9, "proposals")]
+)
+def test_proposals_are_the_default_where_objects_touch(monkeypatch, touching, first):
+    monkeypatch.setattr(LearnedProposals, "__post_init__", lambda self: None)
+    data = SimpleNamespace(most_objects=5, touching=touching)
+    made = all_instance_candidates(SimpleNamespace(data=data, classes=("x",)))
+    assert [one.name for one in made] == sorted(("parts", "proposals"), key=lambda name: name != first)
 
 
 def test_candidates_are_compared_on_the_images_that_both_have():
@@ -187,6 +199,11 @@ def squares(count):
     return samples
 
 
+def proposals_of(entries, groups):
+    """The proposals, whatever they are worth."""
+    return next(one for one in entries if one.name == "proposals")
+
+
 def settings(out, **fields):
     fields = {"classes": ("square",), "steps": 3, "views": 1, "trackers": (), "budget": "1h"} | fields
     options = {"workers": 1, "candidates": ("tailor", "plm", "base")}
@@ -199,7 +216,7 @@ def fitted(tmp_path_factory, tiny_lite):
     made = tmp_path_factory.mktemp("contest")
     store = EmbeddingCache(made / "cache")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("samtailor.fitting.contest.instance_comparison.simplest", lambda entries, groups: entries[-1])
+        patch.setattr("samtailor.fitting.contest.instance_comparison.simplest", proposals_of)
         result = fit(settings(made / "a"), samples=squares(3), base=tiny_lite, store=store)
     return made / "a", result, store
 
@@ -228,7 +245,7 @@ def test_proposals_that_are_chosen_are_saved_used_and_said(fitted, tiny_lite):
 
 
 def test_each_class_has_proposals_of_its_own(tmp_path, tiny_lite, monkeypatch):
-    monkeypatch.setattr("samtailor.fitting.contest.instance_comparison.simplest", lambda entries, groups: entries[-1])
+    monkeypatch.setattr("samtailor.fitting.contest.instance_comparison.simplest", proposals_of)
 
     def renamed(sample):
         rows = tuple(Annotation("tile", one.rle) for one in sample.annotations)

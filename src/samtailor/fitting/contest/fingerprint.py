@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 _TIMED = 3  # passes of the encoder; the fastest counts
 
+TOUCHING = 0.1
+"""Share of the objects that touch or overlap another one, from which single objects need more than a region."""
+
 
 @dataclass(frozen=True)
 class DataFingerprint:

@@ -17,7 +17,7 @@ from samtailor.data.split import ALIKE, Split, split
 from samtailor.errors import DataError, SamtailorError
 from samtailor.evaluation.instance_gate import gate_instances
 from samtailor.fitting import by_contest, fit
-from samtailor.fitting.contest.report.words import TOUCHING
+from samtailor.fitting.contest.fingerprint import TOUCHING
 from samtailor.fitting.folder import CHECKPOINT
 from samtailor.fitting.gate import MIN_OBJECTS, gate_of
 from samtailor.fitting.gate_words import sentences

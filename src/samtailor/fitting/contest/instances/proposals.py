@@ -19,6 +19,7 @@ from samtailor.bases.companions import NONE
 from samtailor.data.augment import UNTOUCHED
 from samtailor.errors import InputError
 from samtailor.fitting import folder
+from samtailor.fitting.contest.fingerprint import TOUCHING
 from samtailor.fitting.contest.instances._proposal_folds import negatives_of, rows_of_folds, turns
 from samtailor.fitting.contest.instances._proposal_jobs import (
     GIVES,
@@ -50,6 +51,7 @@ SHARE = 0.3
 """Of the time of a contest, at most."""
 VIEWS = 96
 """Views of all images together that are encoded for the training, about; at least two of each image."""
+_PREFERRED, _COMPLEX = -1, 1  # before and after the parts of the region, which cannot separate objects that touch
 _MORE = 1.3  # proposals for each object: thresholds favor recall
 _CHUNK = 8  # views that a process encodes before it takes the next ones
 
@@ -70,7 +72,7 @@ class LearnedProposals:
     contest: ContestState
     name: str = "proposals"
     title: str = "learned proposals"
-    complexity: int = 1
+    complexity: int = _COMPLEX
     steps: int = 0
     costs: tuple[float, float] = (0.0, 0.0)
     thresholds: dict[str, float] = field(default_factory=dict)
@@ -214,7 +216,7 @@ def candidate(contest: ContestState) -> LearnedProposals | None:
     """For images with several objects of one class."""
     if contest.data.most_objects < 2 or len(contest.classes) > 1:
         return None
-    return LearnedProposals(contest)
+    return LearnedProposals(contest, complexity=_PREFERRED if contest.data.touching >= TOUCHING else _COMPLEX)
 
 
 def checked(value: Any) -> Mapping[str, Any] | None:

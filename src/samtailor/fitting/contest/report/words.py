@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from samtailor.errors import counted
+from samtailor.fitting.contest.fingerprint import TOUCHING
 from samtailor.fitting.contest.report.forecast import words as forecast_words
 from samtailor.fitting.folder import WORST
 from samtailor.fitting.gate import Decision, Gate
 from samtailor.fitting.gate_words import judged_on, sentences
 
 _NOTABLE = 0.05  # Dice
-TOUCHING = 0.1  # share of the objects
 NAMES = {"click": "clicks", "box": "boxes", "region": "images without a prompt"}
 
 
@@ -163,4 +163,4 @@ def _percent(value: float) -> str:
     return f"{100 * value:.1f}"
 
 
-__all__ = ["NAMES", "TOUCHING", "contest_sentences", "contest_warnings"]
+__all__ = ["NAMES", "contest_sentences", "contest_warnings"]
