@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from samtailor.predict.predictor import Predictor
 from samtailor.predict.prompt import ObjectPrompt
 from samtailor.predict.source import AdapterSource
 from samtailor.proposals.detectors import _heads
+from samtailor.structures import InferenceSpec
 
 
 @pytest.fixture
@@ -117,7 +119,8 @@ def test_two_proposals_with_the_same_mask_are_one_object(tiny_sam, tmp_path):
 def test_prompt_type_follows_the_prompt_source():
     sources = (None, "sampled-click", "mask-box", "detector")
     assert [prompt_type_of(name) for name in sources] == ["points"] * 2 + ["boxes"] * 2
-    assert promptless("a")(None, None) == [ObjectPrompt(promptless=True, label="a")]
+    unselected = SimpleNamespace(segmenter=lambda name: SimpleNamespace(inference=InferenceSpec()))
+    assert promptless("it", "a")(unselected, None) == [ObjectPrompt(promptless=True, label="a")]
     ObjectPrompt(promptless=True).check((5, 5))
     with pytest.raises(InputError, match="at least one click"):
         ObjectPrompt().check((5, 5))

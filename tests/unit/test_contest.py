@@ -301,7 +301,7 @@ def test_the_outcome_in_words():
     assert "Dice 85.0 (8 cross-validated images with 20 objects, 95 % interval 80.0 to 90.0), by" in text
     assert "Compared for clicks: base model 70.0, plm 80.0." in text
     assert "the count is off by 1.2 of 2.5 objects per image. 40 % of the objects touch" in text
-    assert "Parts of the region with a score below 0.80 are left out." in text
+    assert "Masks without a prompt with a score below 0.80 are left out." in text
     assert "x (Dice 12). Check their masks in worst.png" in text
     assert "8 more masks +2.1 ± 1.0" in text
     assert text.endswith("Mark next: y (the adapter is least certain of them).\nA note.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from types import SimpleNamespace
 
 import cv2
@@ -18,13 +19,14 @@ from samtailor.fitting import fit, folder
 from samtailor.fitting.contest.choice import Entry
 from samtailor.fitting.contest.instance_choice import InstanceEntry, on_same_images, simplest
 from samtailor.fitting.contest.instances import all_instance_candidates
-from samtailor.fitting.contest.instances._proposal_folds import negatives_of, rows_of_folds, turns
+from samtailor.fitting.contest.instances._proposal_folds import rows_of_folds, turns
 from samtailor.fitting.contest.instances.parts import candidate as parts_candidate
 from samtailor.fitting.contest.instances.parts import checked as checked_parts
 from samtailor.fitting.contest.instances.proposals import LearnedProposals
+from samtailor.fitting.contest.negatives import MOST_JUDGED, judged_in_folds, negatives_of
 from samtailor.fitting.contest.objects import ObjectScores, cross_fitted, parts_of
 from samtailor.fitting.contest.plan_file import ContestPlan
-from samtailor.fitting.contest.report.words import contest_sentences
+from samtailor.fitting.contest.report.words import _objects, contest_sentences
 from samtailor.fitting.contest.scoring import Scores
 from samtailor.fitting.gate import Decision, Gate
 from samtailor.predict.instances import predict_instances
@@ -147,7 +149,7 @@ def contest_with_false_parts(images=6):
     region = Entry(None, "0", scores, 10)
     return SimpleNamespace(
         train=train, classes=("x",), folds=[tuple(ids[:3]), tuple(ids[3:])], postprocess=NOTHING,
-        choice=SimpleNamespace(region=region), out=None,
+        choice=SimpleNamespace(region=region), out=None, data=SimpleNamespace(most_objects=2), negatives=[(), ()],
     )  # fmt: skip
 
 
@@ -167,6 +169,45 @@ def test_the_score_of_a_part_is_the_mean_of_the_pixels_that_were_predicted():
     assert score == pytest.approx(0.95)
     wider = parts_of(entry, 0.0, Postprocess(smoothing=0.3, rectangles=True))["i0"]
     assert [round(score, 2) for score, _ in wider] == [0.95, 0.9, 0.6]
+
+
+def test_images_without_an_object_stay_empty_where_their_masks_are_uncertain():
+    contest = contest_with_false_parts()
+    contest.data = SimpleNamespace(most_objects=1)
+    mask = np.zeros((20, 60), bool)
+    mask[5:15, :10] = True
+    truths = (Annotation.from_mask("x", mask),)
+    contest.train = [replace(one, read_annotations=lambda: truths) for one in contest.train]
+    blank = [Sample(f"n{number}", lambda: np.zeros((20, 60, 3), np.uint8), tuple) for number in range(4)]
+    contest.negatives = [tuple(blank[:2]), tuple(blank[2:])]
+    rle = Annotation.from_mask("", mask).rle
+    scores = contest.choice.region.scores
+    scores.masks["0"], scores.parts["0"] = [rle] * 6, [[0.9]] * 6
+    scores.empty_images, scores.empty["0"] = [one.id for one in blank], [(rle, [0.7])] * 4
+    parts = parts_candidate(contest)
+    masks = parts.out_of_fold(0.0)
+    judged = [*contest.train, *blank]
+    every, certain = (ObjectScores.of(masks[name], judged, ("x",)).to_json() for name in ("", "certain"))
+    assert (every["f1"], every["empty_images"], every["empty_right"]) == (pytest.approx(0.75), 4, 0)
+    assert (certain["f1"], certain["empty_right"]) == (1.0, 4)
+    assert parts.decision("certain") == {"threshold": 0.75}
+    outcome = {"instances": {"chosen": "parts", "rows": [certain | {"candidate": "parts", "threshold": 0.75}]}}
+    lines = _objects(outcome | {"most_objects": 1, "touching": 0.0})
+    assert lines == ["Of 4 images without an object, 4 stay without a mask.",
+                     "Masks without a prompt with a score below 0.75 are left out."]  # fmt: skip
+
+
+def test_few_images_without_an_object_are_judged_with_each_fold():
+    def blank(name, group=None):
+        return Sample(name, lambda: np.zeros((4, 4, 3), np.uint8), tuple, group=group)
+
+    folds = [tuple("abcdef"), tuple("ghi")]
+    negatives = [blank(f"n{number}") for number in range(20)] + [blank("x", "g")]
+    made = judged_in_folds(negatives, folds, {"a": "g", **{id: id for id in "bcdefghi"}})
+    assert [len(some) for some in made] == [MOST_JUDGED, 3]
+    assert not {one.id for one in made[0]} & {one.id for one in made[1]}
+    assert all(one.id != "x" for some in made for one in some)
+    assert judged_in_folds(negatives, [], {}) == []
 
 
 def test_a_plan_may_have_a_threshold_of_the_parts():

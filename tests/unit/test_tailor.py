@@ -18,9 +18,10 @@ from samtailor.data.regions import foreground
 from samtailor.errors import InputError
 from samtailor.evaluation.masks import evaluate_many
 from samtailor.fitting import fit
-from samtailor.predict.auto import by_map
+from samtailor.predict.auto import by_map, promptless
 from samtailor.predict.instances import predict_instances
 from samtailor.predict.predictor import Predictor
+from samtailor.predict.prompt import ObjectPrompt
 from samtailor.predict.source import AdapterSource
 from samtailor.registry import find
 from samtailor.structures import Annotation, Prompts
@@ -230,6 +231,15 @@ def test_each_part_of_a_map_is_prompted_once(tiny_base, tiny_samples):
     assert [ask.mask_rle for ask in by_map("it", "a")(predictor, None)] == [first.mask_rle]
     low = by_map("it", "a", threshold=0.02)(predictor, None)  # a user's threshold takes its place
     assert [ask.mask_rle for ask in low] == [first.mask_rle, second.mask_rle]
+    segmenter.inference = replace(segmenter.inference, part_threshold=0.6)
+    (one,) = promptless("it", "a")(predictor, None)  # the whole map as one object
+    assert np.array_equal(one.mask, drawn)
+    assert second.score < one.score < first.score
+    assert promptless("it", "a", threshold=0.99)(predictor, None) == []
+    segmenter.inference = replace(segmenter.inference, part_threshold=0.99)
+    assert promptless("it", "a")(predictor, None) == []
+    segmenter.inference = replace(segmenter.inference, part_threshold=0.0)
+    assert promptless("it", "a")(predictor, None) == [ObjectPrompt(promptless=True, label="a")]
     logits[:] = -6.0
     assert by_map("it", "a")(predictor, None) == []
 

@@ -96,12 +96,29 @@ def by_detector(
     return propose
 
 
-def promptless(label: str | None) -> Proposer:
-    """One empty prompt, for adapters that were fitted without prompts (BLO-SAM, SAMed)."""
-    return lambda predictor, image: [ObjectPrompt(promptless=True, label=label)]
+def promptless(adapter: str, label: str | None, *, threshold: float | None = None) -> Proposer:
+    """One empty prompt, for adapters whose answer without a prompt is one object (BLO-SAM, SAMed, and maps that were
+    fitted on images of one object).
+
+    Where a fit has selected a lowest score (`InferenceSpec.part_threshold`), the map is one object with its score, as
+    in `by_map`, or none.
+
+    Args:
+        adapter: its name in the predictor.
+        label: its class.
+        threshold: lowest score in place of the selected one.
+    """
+    scored = by_map(adapter, label, threshold=threshold, whole=True)
+
+    def propose(predictor: Predictor, image: Sample | np.ndarray) -> list[ObjectPrompt]:
+        if predictor.segmenter(adapter).inference.part_threshold > 0:
+            return scored(predictor, image)
+        return [ObjectPrompt(promptless=True, label=label)]
+
+    return propose
 
 
-def by_map(adapter: str, label: str | None, *, threshold: float | None = None) -> Proposer:
+def by_map(adapter: str, label: str | None, *, threshold: float | None = None, whole: bool = False) -> Proposer:
     """Each connected region of an adapter's map (method `tailor`) as one object, with its mask.
 
     The decoder is not run: a click at the center of the region has less information than the map.
@@ -113,6 +130,7 @@ def by_map(adapter: str, label: str | None, *, threshold: float | None = None) -
         threshold: lowest score, which is the mean probability of those pixels of the region that the map is cut at
             (`part_score`). Every value below 0.5 keeps all regions, since the map is cut at 0.5. None: that of the
             adapter (`InferenceSpec.part_threshold`).
+        whole: the map is one object, whatever its number of regions.
     """
 
     def propose(predictor: Predictor, image: Sample | np.ndarray) -> list[ObjectPrompt]:
@@ -125,7 +143,8 @@ def by_map(adapter: str, label: str | None, *, threshold: float | None = None) -
         lowest = inference.part_threshold if threshold is None else threshold
         predicted = probability > MAP_THRESHOLD
         scored: list[tuple[float, ObjectPrompt]] = []
-        for region in connected(postprocessed(predicted, inference.postprocess_of("region"))):
+        mask = postprocessed(predicted, inference.postprocess_of("region"))
+        for region in [mask] if whole and mask.any() else connected(mask):
             score = part_score(region, predicted, probability)
             if np.count_nonzero(region) >= min_area and score >= lowest:
                 prompt = _prompt(None, np.array(interior.center(region)), score, label)

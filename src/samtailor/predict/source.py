@@ -127,7 +127,7 @@ def adapter_proposer(
     if adapter is None or not promptless:
         return None
     label = classes[0] if len(classes) == 1 else None
-    return auto.promptless(label) if by_itself else auto.by_map(adapter, label, threshold=threshold)
+    return (auto.promptless if by_itself else auto.by_map)(adapter, label, threshold=threshold)
 
 
 @dataclass(frozen=True)

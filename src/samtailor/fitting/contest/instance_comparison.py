@@ -28,7 +28,7 @@ class InstanceComparison:
         """
         contest = self.contest
         maps = any("region" in one.ways for one in contest.candidates)
-        if not maps or not contest.folds or contest.data.most_objects < 2:
+        if not maps or not contest.folds or (contest.data.most_objects < 2 and not any(contest.negatives)):
             return 0.0
         self.candidates = all_instance_candidates(contest)
         return sum(one.reserve(left) for one in self.candidates)
@@ -43,13 +43,12 @@ class InstanceComparison:
         if contest.choice.region is None:
             return
         entries, made = [], {}
+        judged = [*contest.train, *(sample for some in contest.negatives for sample in some)]
         for one in self.candidates:
             variants = one.out_of_fold(left)
             if variants:
                 made[one.name] = one
-                scores = {
-                    name: ObjectScores.of(masks, contest.train, contest.classes) for name, masks in variants.items()
-                }
+                scores = {name: ObjectScores.of(masks, judged, contest.classes) for name, masks in variants.items()}
                 best = max(scores, key=lambda name: scores[name].f1)
                 entries.append(InstanceEntry(one.name, one.title, best, scores[best]))
         if not entries:

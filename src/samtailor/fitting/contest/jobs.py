@@ -41,6 +41,7 @@ class Fit:
         steps: updates.
         fold: a fit of the cross-validation, with the `fold_options` of the candidate.
         strengths: of prompts, to score.
+        negatives: images without an object, in which the region is predicted too.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Fit:
     steps: int
     fold: bool = True
     strengths: tuple[float, ...] = STRENGTHS
+    negatives: Sequence[Sample] = ()
 
     def settings(self) -> FitConfig:
         """Resolved settings of the fit."""
@@ -126,7 +128,7 @@ def fit_and_score(context: Context, job: Fit) -> Fitted:
         judged = [known[id] for id in job.judge]
         for way in job.candidate.ways:
             if way == "region":
-                scores[way] = region_scores(segmenter, judged, job.classes, context.store)
+                scores[way] = region_scores(segmenter, judged, job.classes, context.store, job.negatives)
             else:
                 scores[way] = prompted_scores(
                     segmenter, context.base, judged, job.classes, context.store, way,

@@ -87,7 +87,9 @@ class ObjectScores:
 
         Returns:
             "f1", "precision" (0 without a prediction) and "recall" of all objects together;
-            "count_error": mean absolute error of the number of objects; "objects": mean number of objects.
+            "count_error": mean absolute error of the number of objects; "objects": mean number of objects;
+            "empty_images", "empty_right": number of images without an object, where there are any, and of those without
+            a prediction.
         """
         error = np.abs(np.subtract(self.predicted, self.annotated)).mean()
         right = sum(self.matched)
@@ -97,7 +99,12 @@ class ObjectScores:
             "recall": right / max(sum(self.annotated), 1),
             "count_error": float(error),
             "objects": float(np.mean(self.annotated)),
+            **self._empty(),
         }
+
+    def _empty(self) -> dict[str, float]:
+        empty = [count for count, objects in zip(self.predicted, self.annotated, strict=True) if not objects]
+        return {"empty_images": len(empty), "empty_right": empty.count(0)} if empty else {}
 
     def over(self, other: ObjectScores, groups: Mapping[str, str]) -> Difference:
         """F1 minus that of other predictions for the same images, with images as units."""
@@ -106,16 +113,20 @@ class ObjectScores:
         )
 
 
-def parts_of(entry: Entry, smallest: float, how: Postprocess = NOTHING) -> ScoredMasks:
+def parts_of(
+    entry: Entry, smallest: float, how: Postprocess = NOTHING, *, whole: bool = False
+) -> dict[str, list[tuple[float, dict[str, Any]]]]:
     """The connected parts of a region in each image with their scores, as automatic mode returns them.
 
     Args:
         entry: the chosen region, with its out-of-fold predictions.
         smallest: parts of a smaller share of the image are left out.
         how: postprocessing of the region.
+        whole: the region is one object.
     """
     scores, made = entry.scores, {}
-    rows = zip(scores.images, scores.masks[entry.variant], scores.parts[entry.variant], strict=True)
+    rows = list(zip(scores.images, scores.masks[entry.variant], scores.parts[entry.variant], strict=True))
+    rows += [(id, *one) for id, one in zip(scores.empty_images, scores.empty.get(entry.variant, ()), strict=True)]
     for id, rle, means in rows:
         predicted = Annotation("", rle).mask
         certain = np.zeros(predicted.shape)
@@ -125,7 +136,7 @@ def parts_of(entry: Entry, smallest: float, how: Postprocess = NOTHING) -> Score
         least = max(16, round(smallest * mask.size))
         made[id] = [
             (part_score(part, predicted, certain), encode(part))
-            for part in connected(mask)
+            for part in ([mask] if whole else connected(mask))
             if np.count_nonzero(part) >= least
         ]
     return made

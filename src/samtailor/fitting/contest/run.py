@@ -195,7 +195,7 @@ class Contest(ContestState):
     def _round(self, steps: Mapping[Candidate, int]) -> list[Row]:
         """Fit some candidates on all folds; their scores."""
         jobs = [
-            self._job(one, count, fold_name(one, count, number), fold)
+            replace(self._job(one, count, fold_name(one, count, number), fold), negatives=self.negatives[number])
             for one, count in sorted(steps.items(), key=lambda item: -self.schedule.seconds(*item))  # longest first
             for number, fold in enumerate(self.folds)
         ]

@@ -54,6 +54,8 @@ class Scores:
         masks: variant to the predicted mask of each row, run-length encoded; regions only.
         parts: variant to the mean probability of the pixels of each connected part of each row, in the order of
             `contours.connected`; regions only.
+        empty_images: images without an object; regions only.
+        empty: variant to what is predicted in each of these, as in `masks` and `parts`.
     """
 
     images: list[str] = field(default_factory=list)
@@ -62,6 +64,8 @@ class Scores:
     objects: int = 0
     masks: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     parts: dict[str, list[list[float]]] = field(default_factory=dict)
+    empty_images: list[str] = field(default_factory=list)
+    empty: dict[str, list[tuple[dict[str, Any], list[float]]]] = field(default_factory=dict)
 
     def extend(self, other: Scores) -> None:
         """Append the rows of another fold, with the variants that both have."""
@@ -72,6 +76,8 @@ class Scores:
         known = list(other.values) if first else [name for name in self.values if name in other.values]
         self.values = {name: [*self.values.get(name, []), *other.values[name]] for name in known}
         self.masks = {name: [*self.masks.get(name, []), *other.masks[name]] for name in known if name in other.masks}
+        self.empty_images += other.empty_images
+        self.empty = {name: [*self.empty.get(name, []), *other.empty[name]] for name in known if name in other.empty}
         self.parts = {name: [*self.parts.get(name, []), *other.parts[name]] for name in known if name in other.parts}
 
     def mean(self, variant: str) -> float:
@@ -124,26 +130,46 @@ def prompted_scores(
 
 
 def region_scores(
-    segmenter: Segmenter, samples: Sequence[Sample], classes: tuple[str, ...], store: EmbeddingCache
+    segmenter: Segmenter,
+    samples: Sequence[Sample],
+    classes: tuple[str, ...],
+    store: EmbeddingCache,
+    negatives: Sequence[Sample] = (),
 ) -> Scores:
-    """Dice of the region of the classes on at most `MAX_IMAGES` images, for each variant (`region_variant.ALL`)."""
+    """Dice of the region of the classes on at most `MAX_IMAGES` images, for each variant (`region_variant.ALL`).
+
+    Args:
+        segmenter: with a region map.
+        samples: images that it has not learnt from.
+        classes: of the region.
+        store: cached embeddings.
+        negatives: images without an object of the classes, in which it predicts too.
+    """
     by_id = {sample.id: sample for sample in samples}
     judged = [sample for sample in foreground(samples, classes) if sample.of(None)][:MAX_IMAGES]
     names = [one.name for one in region_variant.ALL]
     scores = Scores(
-        values={name: [] for name in names}, masks={name: [] for name in names}, parts={name: [] for name in names}
-    )
+        values={name: [] for name in names}, masks={name: [] for name in names}, parts={name: [] for name in names},
+        empty_images=[sample.id for sample in negatives], empty={name: [] for name in names},
+    )  # fmt: skip
     for sample in judged:
         truth = sample.annotations[0].mask
         for name, logits in _logits(segmenter, sample, store):
             mask = logits > 0
             scores.values[name].append(float(metrics.dice(mask, truth)))
             scores.masks[name].append(encode(mask))
-            scores.parts[name].append(part_means(mask, 1 / (1 + np.exp(-logits))))
+            scores.parts[name].append(part_means(mask, _probability(logits)))
         scores.images.append(sample.id)
         scores.labels.append("region")
         scores.objects += len(by_id[sample.id].of(classes))
+    for sample in negatives:
+        for name, logits in _logits(segmenter, sample, store):
+            scores.empty[name].append((encode(logits > 0), part_means(logits > 0, _probability(logits))))
     return scores
+
+
+def _probability(logits: np.ndarray) -> np.ndarray:
+    return np.asarray(1 / (1 + np.exp(-logits)))
 
 
 @torch.no_grad()

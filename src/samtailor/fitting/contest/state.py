@@ -13,6 +13,7 @@ from samtailor.fitting.contest.choice import Choice
 from samtailor.fitting.contest.cross_validation import folds_of, group_of
 from samtailor.fitting.contest.fingerprint import DataFingerprint
 from samtailor.fitting.contest.instance_choice import InstanceChoice
+from samtailor.fitting.contest.negatives import judged_in_folds, negatives_of
 from samtailor.fitting.contest.overlap import overlaps_of
 from samtailor.fitting.contest.overlap import words as overlap_words
 from samtailor.fitting.contest.plan_file import ContestPlan
@@ -61,6 +62,7 @@ class ContestState:
 
     Attributes:
         exclusive: see `InferenceSpec`.
+        negatives: images without an object that are predicted with each fold.
     """
 
     config: FitConfig
@@ -93,6 +95,7 @@ class ContestState:
         self.train = [known[id] for id in self.split.train if known[id].of(self.classes)]
         self.groups = group_of(self.split, {id: s.group for id, s in known.items() if s.group})
         self.folds = folds_of([sample.id for sample in self.train], self.groups, self.config.seed)
+        self.negatives = judged_in_folds(negatives_of(self), self.folds, self.groups)
         self.plan.fingerprint = self.data.to_json()
         self.exclusive = self._exclusive()
 

@@ -3,35 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from hashlib import sha256
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from samtailor.fitting.contest.state import ContestState
     from samtailor.structures import Sample
-
-NEGATIVES = 64
-"""Images without an object that are trained on, at most, and no more than there are with one."""
-
-
-def negatives_of(contest: ContestState) -> list[Sample]:
-    """Images without an object of the classes: training images, and images in no part with objects of other classes.
-
-    Images without any object may not be annotated yet. With a number of shots (`FitConfig.shots`) only training images
-    count as annotated.
-    """
-    used = set(contest.split.train)
-    elsewhere = {*contest.split.val, *contest.split.test}
-    few = contest.config.shots is not None
-    empty = [
-        sample
-        for sample in contest.samples
-        if sample.id not in elsewhere and not any(one.label in contest.classes for one in sample.annotations)
-        and (sample.id in used or (sample.annotations and not few))
-    ]  # fmt: skip
-    return sorted(empty, key=lambda sample: sha256(sample.id.encode()).hexdigest())[
-        : min(NEGATIVES, len(contest.train))
-    ]
 
 
 def rows_of_folds(
@@ -58,4 +33,4 @@ def turns(units: Sequence[int], workers: int) -> int:
     return max(loads)
 
 
-__all__ = ["NEGATIVES", "negatives_of", "rows_of_folds", "turns"]
+__all__ = ["rows_of_folds", "turns"]

@@ -1,6 +1,7 @@
-"""The connected parts of the region: objects that touch are one.
+"""The connected parts of the region, or the whole region where every image has one object.
 
-Parts of a low score may be left out. The threshold of a fold is the one of the best F1 on the other folds.
+Those of a low score may be left out; so images without an object stay without a mask. The threshold of a fold is the
+one of the best F1 on the other folds.
 """
 
 from __future__ import annotations
@@ -44,9 +45,15 @@ class Parts:
         contest, region = self.contest, self.contest.choice.region
         if region is None or not region.scores.masks:
             return {}
-        parts = parts_of(region, smallest_part(contest), contest.postprocess)
+        single = contest.data.most_objects < 2
+        parts = parts_of(region, smallest_part(contest), contest.postprocess, whole=single)
+        empty = [[one.id for one in some] for some in contest.negatives]
         truths = {sample.id: [one.rle for one in sample.of(contest.classes)] for sample in contest.train}
-        folds = [{id: parts[id] for id in fold if id in parts} for fold in contest.folds]
+        truths |= {id: [] for some in empty for id in some}
+        folds = [
+            {id: parts[id] for id in (*fold, *some) if id in parts}
+            for fold, some in zip(contest.folds, empty, strict=True)
+        ]
         certain, self.threshold = cross_fitted(folds, truths)
         every = {id: kept(rows, 0.0) for id, rows in parts.items()}
         return {_ALL: every, _CERTAIN: certain}

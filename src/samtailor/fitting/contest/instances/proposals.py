@@ -20,7 +20,7 @@ from samtailor.data.augment import UNTOUCHED
 from samtailor.errors import InputError
 from samtailor.fitting import folder
 from samtailor.fitting.contest.fingerprint import TOUCHING
-from samtailor.fitting.contest.instances._proposal_folds import negatives_of, rows_of_folds, turns
+from samtailor.fitting.contest.instances._proposal_folds import rows_of_folds, turns
 from samtailor.fitting.contest.instances._proposal_jobs import (
     GIVES,
     Calibrated,
@@ -31,6 +31,7 @@ from samtailor.fitting.contest.instances._proposal_jobs import (
     probe,
 )
 from samtailor.fitting.contest.jobs import encode, fold_name
+from samtailor.fitting.contest.negatives import negatives_of
 from samtailor.fitting.contest.objects import Masks, cross_fitted
 from samtailor.fitting.contest.running import run_jobs
 from samtailor.fitting.proposals import STEPS, plan_tiles

@@ -91,7 +91,7 @@ def _summary(contest: ContestState) -> dict[str, Any]:
         summary |= {"tiling": region.variant, "untiled": plain, "worst": sheet.worst(region)[:3]}
         summary["small"] = _small(contest)
         summary["instances"] = {"chosen": contest.instances.chosen, "rows": contest.instances.rows}
-        summary["touching"] = data.touching
+        summary |= {"touching": data.touching, "most_objects": data.most_objects}
         summary["clicks"] = _better_clicks(contest)
         if not contest.postprocess.nothing:
             evidence = contest.plan.evidence["postprocess"]

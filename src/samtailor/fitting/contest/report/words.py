@@ -57,6 +57,8 @@ def _objects(contest: Mapping[str, Any]) -> list[str]:
     if not rows:
         return []
     parts = rows[0]
+    if contest.get("most_objects", 2) < 2:
+        return [*_empty(parts), *_left_out(compared)]
     text = (
         f"Single objects without a prompt: F1 {_percent(parts['f1'])} at IoU 0.5, the count is off by "
         f"{parts['count_error']:.1f} of {parts['objects']:.1f} objects per image."
@@ -64,7 +66,14 @@ def _objects(contest: Mapping[str, Any]) -> list[str]:
     if contest["touching"] >= TOUCHING:
         share = f"{100 * contest['touching']:.0f} %"
         text += f" {share} of the objects touch another one; `samtailor propose-fit` separates them."
-    return [text, *_left_out(compared)]
+    return [text, *_empty(parts), *_left_out(compared)]
+
+
+def _empty(row: Mapping[str, Any]) -> list[str]:
+    """How many images without an object stay without a mask."""
+    if not row.get("empty_images"):
+        return []
+    return [f"Of {counted(row['empty_images'], 'image')} without an object, {row['empty_right']} stay without a mask."]
 
 
 def _left_out(compared: Mapping[str, Any]) -> list[str]:
@@ -72,7 +81,7 @@ def _left_out(compared: Mapping[str, Any]) -> list[str]:
     rows = [row for row in compared.get("rows", ()) if row["candidate"] == compared["chosen"] == "parts"]
     if not rows or not rows[0].get("threshold"):
         return []
-    return [f"Parts of the region with a score below {rows[0]['threshold']:.2f} are left out."]
+    return [f"Masks without a prompt with a score below {rows[0]['threshold']:.2f} are left out."]
 
 
 def _compared_objects(chosen: str, rows: Sequence[Mapping[str, Any]]) -> list[str]:
