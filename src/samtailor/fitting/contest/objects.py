@@ -21,7 +21,8 @@ Masks = Mapping[str, Sequence[dict[str, Any]]]
 ScoredMasks = Mapping[str, Sequence[tuple[float, dict[str, Any]]]]
 """The same, each with the score of the object, in [0, 1]."""
 THRESHOLDS = tuple(round(0.05 * step, 2) for step in range(19))
-"""Lowest scores to compare; the first of those that are equal is taken. Scores are probabilities."""
+"""Lowest scores to compare. Scores are probabilities."""
+_FLAT = 0.02  # of F1; a higher threshold that gains less only misses more objects, and so miscounts
 _IOU = 0.5  # above which a prediction is the object
 
 
@@ -148,8 +149,8 @@ def kept(objects: Sequence[tuple[float, dict[str, Any]]], threshold: float) -> l
 
 
 def cross_fitted(folds: Sequence[ScoredMasks], truths: Masks) -> tuple[Masks, float]:
-    """Objects at the threshold of their fold, which has the best F1 on the images of the other folds, and the threshold
-    that has it on all images.
+    """Objects at the threshold of their fold, the lowest that has about the best F1 on the images of the other folds, and
+    the threshold that has it on all images.
 
     Args:
         folds: image to its scored objects, for each fold.
@@ -168,7 +169,8 @@ def _best_threshold(folds: Sequence[ScoredMasks], truths: Masks) -> float:
                 scores.add(id, kept(rows, threshold), truths[id])
         return scores.f1
 
-    return max(THRESHOLDS, key=f1)
+    scores = [f1(threshold) for threshold in THRESHOLDS]
+    return next(one for one, score in zip(THRESHOLDS, scores, strict=True) if score >= max(scores) - _FLAT)
 
 
 def _matched(predicted: Sequence[dict[str, Any]], truths: Sequence[dict[str, Any]]) -> int:
