@@ -149,8 +149,8 @@ def kept(objects: Sequence[tuple[float, dict[str, Any]]], threshold: float) -> l
 
 
 def cross_fitted(folds: Sequence[ScoredMasks], truths: Masks) -> tuple[Masks, float]:
-    """Objects at the threshold of their fold, the lowest that has about the best F1 on the images of the other folds, and
-    the threshold that has it on all images.
+    """Objects at the threshold of their fold, the lowest with about the best F1 on the images of the other folds, and
+    that of all images.
 
     Args:
         folds: image to its scored objects, for each fold.
