@@ -34,6 +34,7 @@ from samtailor.predict.predictor import Predictor
 from samtailor.predict.source import AdapterSource
 from samtailor.proposals import disk
 from samtailor.structures import NOTHING, Annotation, Postprocess, Sample
+from samtailor.structures.sample import Reading
 from samtailor.train.config import FitConfig
 
 SIDE = 64
@@ -118,6 +119,29 @@ def test_images_of_other_classes_are_without_an_object():
     assert {one.id for one in negatives_of(contest)} == {"c", "empty"}
     contest.train = samples[:1]
     assert len(negatives_of(contest)) == 1
+
+
+def test_images_of_classes_that_are_not_read_are_without_an_object(data_folder):
+    from samtailor.data.dataset import open_dataset
+
+    samples = open_dataset(data_folder, classes=["disc"])
+    only_square = [replace(one, read_annotations=squares_alone(one)) if index > 5 else one
+                   for index, one in enumerate(samples)]  # fmt: skip
+    split = Split(train=tuple(one.id for one in samples[:6]))
+    contest = SimpleNamespace(samples=only_square, split=split, classes=("disc",), train=samples[:6])
+    contest.config = SimpleNamespace(shots=None)
+    assert {one.id for one in negatives_of(contest)} == {one.id for one in samples[6:]}
+
+
+def squares_alone(sample):
+    """A reader of the sample without its discs; its squares are not requested."""
+
+    def read():
+        kept = Reading()
+        kept.tally = sample.read_annotations().tally
+        return kept
+
+    return read
 
 
 def test_the_threshold_of_a_fold_is_that_of_the_others():

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 NEGATIVES = 64
 """Images without an object that are trained on, at most, and no more than there are with one."""
 
+_OTHER_CLASS = "class not requested"  # what readers call an annotation of a class that is not read
 MOST_JUDGED = 4
 """Images without an object that are predicted with each fold, at most."""
 
@@ -30,11 +31,16 @@ def negatives_of(contest: ContestState) -> list[Sample]:
         sample
         for sample in contest.samples
         if sample.id not in elsewhere and not any(one.label in contest.classes for one in sample.annotations)
-        and (sample.id in used or (sample.annotations and not few))
+        and (sample.id in used or (_annotated(sample) and not few))
     ]  # fmt: skip
     return sorted(empty, key=lambda sample: sha256(sample.id.encode()).hexdigest())[
         : min(NEGATIVES, len(contest.train))
     ]
+
+
+def _annotated(sample: Sample) -> bool:
+    """Whether the image has objects of other classes, also of those that the fit does not read."""
+    return bool(sample.annotations) or any(one.kind == _OTHER_CLASS for one in sample.tally.left_out)
 
 
 def judged_in_folds(
