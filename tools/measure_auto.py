@@ -37,7 +37,7 @@ UNITS = "percent, mean over seeds and classes, unless a column says otherwise"
 NOTES = (
     "Regret: Dice of the best candidate on the test images, which no contest sees, minus that of the chosen one.",
     "Forecast: expected gain of 8 more masks, from the masks of the contest alone, against the gain measured.",
-    "A method that was not run beside the contests has the figures of the few-shot table, on the same masks and images.",
+    "A method that was not run beside the contests has the figures of the few-shot table, of the same masks.",
 )
 
 
