@@ -16,6 +16,7 @@ from samtailor.cache.embeddings import EmbeddingCache
 from samtailor.data.split import Split
 from samtailor.errors import InputError
 from samtailor.fitting import fit, folder
+from samtailor.fitting.contest import negatives as empty
 from samtailor.fitting.contest.choice import Entry
 from samtailor.fitting.contest.instance_choice import InstanceEntry, on_same_images, simplest
 from samtailor.fitting.contest.instances import all_instance_candidates
@@ -23,7 +24,7 @@ from samtailor.fitting.contest.instances._proposal_folds import rows_of_folds, t
 from samtailor.fitting.contest.instances.parts import candidate as parts_candidate
 from samtailor.fitting.contest.instances.parts import checked as checked_parts
 from samtailor.fitting.contest.instances.proposals import LearnedProposals
-from samtailor.fitting.contest.negatives import MOST_JUDGED, judged_in_folds, negatives_of
+from samtailor.fitting.contest.negatives import MOST_JUDGED, judged_in_folds
 from samtailor.fitting.contest.objects import ObjectScores, cross_fitted, parts_of
 from samtailor.fitting.contest.plan_file import ContestPlan
 from samtailor.fitting.contest.report.words import _objects, contest_sentences
@@ -102,6 +103,12 @@ def test_images_without_an_object_are_left_out_with_one_fold_each():
     folds = rows_of_folds([("a", "b"), ("c", "d")], blank[:4], blank[4:])
     assert folds == [(0, 1, 4), (2, 3, 5)]  # e is of the group of b
     assert rows_of_folds([], blank[:4], blank[4:]) == []
+
+
+def negatives_of(contest):
+    return empty.negatives_of(
+        contest.samples, contest.split, contest.classes, shots=contest.config.shots, most=len(contest.train)
+    )
 
 
 def test_images_of_other_classes_are_without_an_object():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -116,10 +117,12 @@ def test_an_adapter_without_proposals_or_map_has_no_proposer():
     nothing = {"proposals": None, "promptless": False, "by_itself": False, "classes": ("a",)}
     assert adapter_proposer("it", **nothing) is None
     assert adapter_proposer(None, **nothing | {"promptless": True}) is None
-    (prompt,) = adapter_proposer("it", **nothing | {"promptless": True, "by_itself": True})(None, np.zeros((2, 2, 3)))
+    predictor = SimpleNamespace(segmenter=lambda name: SimpleNamespace(inference=InferenceSpec()))
+    alone = adapter_proposer("it", **nothing | {"promptless": True, "by_itself": True})
+    (prompt,) = alone(predictor, np.zeros((2, 2, 3)))
     assert (prompt.promptless, prompt.label) == (True, "a")
     several = nothing | {"promptless": True, "by_itself": True, "classes": ("a", "b")}
-    assert adapter_proposer("it", **several)(None, np.zeros((2, 2, 3)))[0].label is None
+    assert adapter_proposer("it", **several)(predictor, np.zeros((2, 2, 3)))[0].label is None
 
 
 class Shift(nn.Module):

@@ -7,7 +7,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from samtailor.fitting.contest.state import ContestState
+    from samtailor.data.split import Split
     from samtailor.structures import Sample
 
 NEGATIVES = 64
@@ -18,24 +18,28 @@ MOST_JUDGED = 4
 """Images without an object that are predicted with each fold, at most."""
 
 
-def negatives_of(contest: ContestState) -> list[Sample]:
+def negatives_of(
+    samples: Sequence[Sample], split: Split, classes: Sequence[str], *, shots: int | None, most: int
+) -> list[Sample]:
     """Images without an object of the classes: training images, and images in no part with objects of other classes.
 
-    Images without any object may not be annotated yet. With a number of shots (`FitConfig.shots`) only training images
-    count as annotated.
+    Images without any object may not be annotated yet.
+
+    Args:
+        samples: all images.
+        split: their parts.
+        classes: names.
+        shots: of the fit (`FitConfig.shots`); with a number only training images count as annotated.
+        most: number of images with an object; no more without one are returned, and at most `NEGATIVES`.
     """
-    used = set(contest.split.train)
-    elsewhere = {*contest.split.val, *contest.split.test}
-    few = contest.config.shots is not None
+    used, elsewhere = set(split.train), {*split.val, *split.test}
     empty = [
         sample
-        for sample in contest.samples
-        if sample.id not in elsewhere and not any(one.label in contest.classes for one in sample.annotations)
-        and (sample.id in used or (_annotated(sample) and not few))
+        for sample in samples
+        if sample.id not in elsewhere and not any(one.label in classes for one in sample.annotations)
+        and (sample.id in used or (shots is None and _annotated(sample)))
     ]  # fmt: skip
-    return sorted(empty, key=lambda sample: sha256(sample.id.encode()).hexdigest())[
-        : min(NEGATIVES, len(contest.train))
-    ]
+    return sorted(empty, key=lambda sample: sha256(sample.id.encode()).hexdigest())[: min(NEGATIVES, most)]
 
 
 def _annotated(sample: Sample) -> bool:

@@ -95,9 +95,13 @@ class ContestState:
         self.train = [known[id] for id in self.split.train if known[id].of(self.classes)]
         self.groups = group_of(self.split, {id: s.group for id, s in known.items() if s.group})
         self.folds = folds_of([sample.id for sample in self.train], self.groups, self.config.seed)
-        self.negatives = judged_in_folds(negatives_of(self), self.folds, self.groups)
+        self.negatives = judged_in_folds(self.without_objects(), self.folds, self.groups)
         self.plan.fingerprint = self.data.to_json()
         self.exclusive = self._exclusive()
+
+    def without_objects(self) -> list[Sample]:
+        """Images without an object of the classes, see `negatives_of`."""
+        return negatives_of(self.samples, self.split, self.classes, shots=self.config.shots, most=len(self.train))
 
     def _exclusive(self) -> tuple[tuple[str, str], ...]:
         """Pairs of classes that compete with the class of the contest: by the plan, else by the labels."""

@@ -31,7 +31,6 @@ from samtailor.fitting.contest.instances._proposal_jobs import (
     probe,
 )
 from samtailor.fitting.contest.jobs import encode, fold_name
-from samtailor.fitting.contest.negatives import negatives_of
 from samtailor.fitting.contest.objects import Masks, cross_fitted
 from samtailor.fitting.contest.running import run_jobs
 from samtailor.fitting.proposals import STEPS, plan_tiles
@@ -81,7 +80,7 @@ class LearnedProposals:
 
     def __post_init__(self) -> None:
         contest = self.contest
-        negatives = negatives_of(contest)
+        negatives = contest.without_objects()
         self.samples: list[Sample] = [*contest.train, *negatives]
         self.folds = rows_of_folds(contest.folds, contest.train, negatives)
         self._see(None)
