@@ -220,14 +220,11 @@ _DOUBTFUL = 10  # annotations that are printed; the JSON file has all of them
 def _region_confusion(subject: Subject, evaluations: Mapping[str, Evaluation]) -> Confusion | None:
     """Confusion of an adapter that is evaluated without a prompt, with the other classes of the data."""
     from samtailor.evaluation.regions import confusion_of_regions
-    from samtailor.predict.predictor import Predictor
 
     if not subject.adapters or evaluations["adapter"].prompt != "none":
         return None
-    named = {" + ".join(one.meta.classes): one.segmenter for one in subject.adapters}
-    adapters = {label: f"adapter-{number}" for number, label in enumerate(named)}
-    predictor = Predictor(subject.base, {adapters[label]: one for label, one in named.items()}, store=subject.store)
-    return confusion_of_regions(predictor, adapters, subject.samples)
+    adapters = {" + ".join(one.meta.classes): name for name, one in subject.named.items()}
+    return confusion_of_regions(subject.predictor(), adapters, subject.samples)
 
 
 def _class_rows(summary: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:

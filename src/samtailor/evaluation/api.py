@@ -15,7 +15,6 @@ from samtailor.evaluation.instances import LOWEST, InstanceEvaluation, Sources, 
 from samtailor.evaluation.prompted import evaluate_scopes, joined
 from samtailor.evaluation.scores import Evaluation
 from samtailor.evaluation.subject import Subject, select
-from samtailor.predict.predictor import Predictor
 from samtailor.predict.source import AdapterSource
 from samtailor.proposals import disk as proposals
 from samtailor.train.progress_lines import ProgressLines, count_lines
@@ -156,8 +155,7 @@ def evaluate_automatic(
         raise InputError(
             "A detector prompts a single adapter, got one for each of several classes: give the folder of one class."
         )
-    named = {f"adapter-{number}": one for number, one in enumerate(adapters)}
-    predictor = Predictor(subject.base, {name: one.segmenter for name, one in named.items()}, store=subject.store)
+    predictor = subject.predictor()
 
     def source(name: str | None, folder: Path | None) -> AdapterSource:
         return AdapterSource.of(
@@ -171,7 +169,9 @@ def evaluate_automatic(
     elif detector is not None or all(proposals.exists(one.folder) for one in adapters):
         sources["base"] = by_class((one.meta.classes, source(None, one.folder)) for one in adapters)
     if adapters:
-        sources["adapter"] = by_class((one.meta.classes, source(name, one.folder)) for name, one in named.items())
+        sources["adapter"] = by_class(
+            (one.meta.classes, source(name, one.folder)) for name, one in subject.named.items()
+        )
     classes = list(subject.classes or class_names(subject.samples))
     return evaluate_instances(
         predictor, sources, subject.samples, classes, store=subject.store, seed=seed, progress=progress

@@ -13,6 +13,7 @@ from samtailor.cache.embeddings import EmbeddingCache
 from samtailor.data.dataset import Dataset, class_names
 from samtailor.errors import InputError
 from samtailor.evaluation.parts import choose_part
+from samtailor.predict.predictor import Predictor
 from samtailor.registry import BUNDLED_BASE
 from samtailor.structures import Account
 
@@ -66,6 +67,15 @@ class Subject:
     about: str = ""
 
     @property
+    def named(self) -> dict[str, Adapter]:
+        """The adapters by their names in a predictor."""
+        return {f"adapter-{number}": one for number, one in enumerate(self.adapters)}
+
+    def predictor(self) -> Predictor:
+        """A predictor with all adapters, see `named`."""
+        return Predictor(self.base, {name: one.segmenter for name, one in self.named.items()}, store=self.store)
+
+    @property
     def fitted_classes(self) -> tuple[str, ...]:
         """Classes of the adapters."""
         return tuple(dict.fromkeys(name for one in self.adapters for name in one.meta.classes))
@@ -95,10 +105,10 @@ class Subject:
         if len(self.adapters) < 2:
             adapter = self.adapters[0] if self.adapters else None
             return (Scope(self.classes, adapter, self._segmenters(adapter)),)
-        scopes = []
+        scopes, unmarked = [], self.unmarked_classes
         for one in self.adapters:
             own = [name for name in self.classes or one.meta.classes if name in one.meta.classes]
-            marked = tuple(name for name in own if name not in self.unmarked_classes)
+            marked = tuple(name for name in own if name not in unmarked)
             scopes += [Scope(marked, one, self._segmenters(one))] if marked else []
         return tuple(scopes)
 

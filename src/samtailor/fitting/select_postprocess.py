@@ -13,12 +13,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import cv2
 import numpy as np
 
 from samtailor.errors import InputError
 from samtailor.fitting.gate import Difference
 from samtailor.masks import interior
+from samtailor.masks.contours import connected, is_rectangle
 from samtailor.masks.postprocess import Window, postprocessed_window
 from samtailor.masks.window_metrics import dice, iou, mean_f1
 from samtailor.structures import NOTHING, PROMPT_TYPES, WAYS, Postprocess, RunLengths
@@ -40,7 +40,6 @@ VALUES: Mapping[str, tuple[Any, ...]] = {
 METRICS = {"click": "IoU", "box": "IoU", "region": "Dice", "instances": "F1, mean over IoU 0.5 to 0.95"}
 """What is compared for each way of use."""
 _FOLDS = 10  # parts in which groups are left out
-_FILLED = 0.98  # of its bounding box, from which a part is a rectangle
 _RECTANGLES = 0.9  # share of the true parts that must be rectangles; boxes that overlap are one part of a region
 
 Mask = np.ndarray | RunLengths
@@ -245,12 +244,8 @@ def _values(rows: Sequence[_Image], way: str) -> dict[str, tuple[Any, ...]]:
 
 def _rectangular(rows: Sequence[_Image]) -> bool:
     """Whether nearly all true parts are rectangles with edges along the axes."""
-    filled = [
-        stats[:, cv2.CC_STAT_AREA] / (stats[:, cv2.CC_STAT_WIDTH] * stats[:, cv2.CC_STAT_HEIGHT])
-        for row in rows for true, *_ in row.truths if true.any()
-        for stats in [cv2.connectedComponentsWithStats(true.astype(np.uint8), connectivity=8)[2][1:]]
-    ]  # fmt: skip
-    return bool(filled) and float((np.concatenate(filled) > _FILLED).mean()) >= _RECTANGLES
+    parts = [is_rectangle(part) for row in rows for true, *_ in row.truths if true.any() for part in connected(true)]
+    return bool(parts) and float(np.mean(parts)) >= _RECTANGLES
 
 
 def _at_most(rows: list[_Image], groups: list[str], seed: int) -> tuple[list[_Image], list[str]]:

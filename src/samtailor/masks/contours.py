@@ -14,6 +14,8 @@ import numpy as np
 
 from samtailor.masks import interior
 
+_FILLED = 0.98  # of its bounding box, from which a mask is a rectangle
+
 radius = interior.radius
 
 
@@ -90,6 +92,12 @@ def part_means(mask: np.ndarray, values: np.ndarray) -> list[float]:
     sums = np.bincount(labels.ravel(), weights=values.ravel(), minlength=count)
     areas = np.bincount(labels.ravel(), minlength=count)
     return (sums[1:] / areas[1:]).tolist()
+
+
+def is_rectangle(mask: np.ndarray) -> bool:
+    """Whether a mask (bool, not empty) fills nearly all of its bounding box."""
+    x0, y0, x1, y1 = interior.box(mask)
+    return float(mask[y0 : y1 + 1, x0 : x1 + 1].mean()) > _FILLED
 
 
 def part_boxes(mask: np.ndarray, *, smallest: int = 1) -> np.ndarray:

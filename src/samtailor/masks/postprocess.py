@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 
 from samtailor.masks import interior
+from samtailor.masks.contours import part_boxes
 from samtailor.masks.rle import encode
 from samtailor.structures import RunLengths
 from samtailor.structures.postprocess import Postprocess
@@ -110,9 +111,8 @@ def _large_parts(mask: np.ndarray, how: Postprocess, image_area: int, never_empt
 def _boxes(mask: np.ndarray) -> np.ndarray:
     """The filled bounding box of each part."""
     boxes = np.zeros_like(mask)
-    *_, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
-    for x, y, width, height, _ in stats[1:]:
-        boxes[y : y + height, x : x + width] = True
+    for x0, y0, x1, y1 in part_boxes(mask).astype(int):
+        boxes[y0:y1, x0:x1] = True
     return boxes
 
 

@@ -24,6 +24,7 @@ from samtailor.data.augment import View
 from samtailor.data.tile_views import MOST, side, views
 from samtailor.data.transform import Frame
 from samtailor.masks import interior
+from samtailor.masks.contours import is_rectangle
 from samtailor.matchers import Candidates, MarkedImage
 from samtailor.matchers._calibration import Likeness, score_threshold
 from samtailor.matchers._descriptors import covered, describe, inside, side_of
@@ -39,7 +40,6 @@ LIMIT = 8.0
 _BLOCKS = 6  # blocks of cells per side that are left out of a single reference, in four parts
 _SMALL = 8.0  # side of an object in cells of the mask logits, below which tiles are searched
 _SAME = 0.5  # IoU from which an answer is an object of a reference
-_FILLED = 0.98  # of its bounding box, from which a mask is a rectangle
 _SIZE_RANGE = 3.0  # objects may be this many times smaller or larger than those of the references
 
 
@@ -82,7 +82,7 @@ class MultiScale:
             read = [self._read(one) for one in references]
             shown = [one for one in read if one.marked.alike]
             self._sizes = sizes_of([one.marked for one in shown], 1 / side(tiles))
-            self._rectangles = all(_is_rectangle(mask) for one in shown for mask in one.marked.masks)
+            self._rectangles = all(is_rectangle(mask) for one in shown for mask in one.marked.masks)
             self._scorer = Scorer.fit(Sums.total([one.sums for one in read]), len(shown))
             held_out = self._held_out(read)
             self._likeness = Likeness.fit(held_out, [one.cover for one in shown])
@@ -234,12 +234,6 @@ def sizes_of(shown: Sequence[MarkedImage], zoom: float = 1.0) -> Sizes:
     width, height, area = np.array(rows).T
     width, height = zoom * np.median(width), zoom * np.median(height)
     return Sizes(float(width), float(height), float(area.min()), float(area.max()) * zoom**2)
-
-
-def _is_rectangle(mask: np.ndarray) -> bool:
-    """Whether a mask fills its bounding box."""
-    x0, y0, x1, y1 = interior.box(mask)
-    return float(mask[y0 : y1 + 1, x0 : x1 + 1].mean()) > _FILLED
 
 
 def build(

@@ -18,8 +18,10 @@ from samtailor.structures import NOTHING, Annotation, Postprocess, Sample
 
 Masks = Mapping[str, Sequence[dict[str, Any]]]
 """Image to the run-length encoded masks of its objects."""
-ScoredMasks = Mapping[str, Sequence[tuple[float, dict[str, Any]]]]
-"""The same, each with the score of the object, in [0, 1]."""
+Scored = tuple[float, dict[str, Any]]
+"""Score of an object, in [0, 1], and its run-length encoded mask."""
+ScoredMasks = Mapping[str, Sequence[Scored]]
+"""Image to its objects with their scores."""
 THRESHOLDS = tuple(round(0.05 * step, 2) for step in range(19))
 """Lowest scores to compare. Scores are probabilities."""
 _FLAT = 0.02  # of F1; a higher threshold that gains less only misses more objects, and so miscounts
@@ -116,7 +118,7 @@ class ObjectScores:
 
 def parts_of(
     entry: Entry, smallest: float, how: Postprocess = NOTHING, *, whole: bool = False
-) -> dict[str, list[tuple[float, dict[str, Any]]]]:
+) -> dict[str, list[Scored]]:
     """The connected parts of a region in each image with their scores, as automatic mode returns them.
 
     Args:
@@ -143,7 +145,7 @@ def parts_of(
     return made
 
 
-def kept(objects: Sequence[tuple[float, dict[str, Any]]], threshold: float) -> list[dict[str, Any]]:
+def kept(objects: Sequence[Scored], threshold: float) -> list[dict[str, Any]]:
     """Masks of the objects with at least a score."""
     return [rle for score, rle in objects if score >= threshold]
 
@@ -187,6 +189,7 @@ __all__ = [
     "THRESHOLDS",
     "Masks",
     "ObjectScores",
+    "Scored",
     "ScoredMasks",
     "cross_fitted",
     "kept",

@@ -155,21 +155,23 @@ def region_scores(
     for sample in judged:
         truth = sample.annotations[0].mask
         for name, logits in _logits(segmenter, sample, store):
-            mask = logits > 0
-            scores.values[name].append(float(metrics.dice(mask, truth)))
-            scores.masks[name].append(encode(mask))
-            scores.parts[name].append(part_means(mask, _probability(logits)))
+            rle, means = _kept(logits)
+            scores.values[name].append(float(metrics.dice(logits > 0, truth)))
+            scores.masks[name].append(rle)
+            scores.parts[name].append(means)
         scores.images.append(sample.id)
         scores.labels.append("region")
         scores.objects += len(by_id[sample.id].of(classes))
     for sample in negatives:
         for name, logits in _logits(segmenter, sample, store):
-            scores.empty[name].append((encode(logits > 0), part_means(logits > 0, _probability(logits))))
+            scores.empty[name].append(_kept(logits))
     return scores
 
 
-def _probability(logits: np.ndarray) -> np.ndarray:
-    return np.asarray(1 / (1 + np.exp(-logits)))
+def _kept(logits: np.ndarray) -> tuple[dict[str, Any], list[float]]:
+    """The mask of a region, and the mean probability of each of its parts."""
+    mask = logits > 0
+    return encode(mask), part_means(mask, 1 / (1 + np.exp(-logits)))
 
 
 @torch.no_grad()

@@ -14,6 +14,7 @@ import numpy as np
 
 from samtailor import artefact
 from samtailor.data.augment import Augment
+from samtailor.fitting.contest.objects import Scored
 from samtailor.fitting.pool import Context
 from samtailor.fitting.proposal_training import Scenes, train_head
 from samtailor.fitting.proposals import BATCH, LR, WIDTH
@@ -30,8 +31,6 @@ from samtailor.structures import Sample
 from samtailor.train.interrupt import Interrupted
 from samtailor.train.progress import Progress
 
-Scored = tuple[float, dict[str, Any]]
-"""Score of a proposal, in [0, 1], and the run-length encoded mask of its object."""
 _ADAPTER = "adapter"
 _PROBED_STEPS = 4
 
@@ -210,4 +209,4 @@ def _scenes(context: Context, job: HeadFit) -> Scenes:
     return Scenes(context.base, job.samples, job.classes, context.store, job.augment, None)
 
 
-__all__ = ["GIVES", "Calibrated", "HeadFit", "Pace", "Prediction", "Scored", "fit_heads", "predict_objects", "probe"]
+__all__ = ["GIVES", "Calibrated", "HeadFit", "Pace", "Prediction", "fit_heads", "predict_objects", "probe"]

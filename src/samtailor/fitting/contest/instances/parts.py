@@ -1,7 +1,7 @@
 """The connected parts of the region, or the whole region where every image has one object.
 
-Those of a low score may be left out; so images without an object stay without a mask. The threshold of a fold is the
-one of the best F1 on the other folds.
+Those of a low score may be left out; so images without an object stay without a mask. The threshold of a fold is
+selected on the other folds (`objects.cross_fitted`).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Parts:
     """See `InstanceCandidate`. Nothing is learnt but a threshold: the region of the contest is used.
 
     Attributes:
-        threshold: of the best F1 on all images.
+        threshold: of all images, see `objects.cross_fitted`.
     """
 
     contest: ContestState
