@@ -6,6 +6,7 @@ import pytest
 
 from samtailor.fitting.contest.budget import Budget
 from samtailor.fitting.contest.candidates import Candidate
+from samtailor.fitting.contest.choice import survivors
 from samtailor.fitting.contest.rounds import gain, hold_rounds
 from samtailor.fitting.contest.schedule import Schedule, fair
 from samtailor.fitting.contest.scoring import Scores
@@ -129,3 +130,10 @@ def test_prompts_that_gain_little_leave_the_time_to_the_map_and_take_what_is_lef
     assert set(held[1]) == {"tailor"}
     assert set(held[2]) == {"plm"}
     assert len(held) == 3
+
+
+def test_a_candidate_in_closed_form_does_not_drop_one_that_is_not_trained_yet():
+    closed = Candidate("linear", "linear", ("region",), 4, "tailor", 1)
+    high, low = ({"region": scores({"0": [level + 0.001 * n for n in range(len(IDS))]})} for level in (0.8, 0.5))
+    assert set(survivors([(MAP, 60, low), (closed, 1, high)], {})) == {MAP, closed}
+    assert survivors([(MAP, 300, low), (closed, 1, high)], {}) == [closed]

@@ -100,7 +100,7 @@ def test_depthwise_convolutions_have_a_fraction_of_the_parameters(tiny_base):
     assert depthwise < full / 3
 
 
-@pytest.mark.parametrize("option", [{"convolutions": "none"}, {"member_batch": 0}])
+@pytest.mark.parametrize("option", [{"convolutions": "none"}, {"member_batch": 0}, {"members": 0}])
 def test_unknown_options_are_refused(tiny_base, option):
     with pytest.raises(InputError):
         RegionMap(tiny_base, **option)

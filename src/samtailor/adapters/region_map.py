@@ -1,5 +1,6 @@
-"""Region map: a few small networks predict the class in every cell from the frozen image embedding. It gives masks
-without a prompt, and it is added to the decoder's logits for prompts. Not from a paper; see `docs/research/tailor.md`.
+"""Region map: a few small networks predict the class in every cell from the frozen image embedding, together with a
+linear discriminant in closed form. It gives masks without a prompt, and it is added to the decoder's logits for
+prompts. Not from a paper; see `docs/research/tailor.md`.
 
 With 4 to 64 masks, a small network on the frozen embedding generalizes better than a fine-tuned decoder: the decoder
 segments the one object of a prompt, and few masks cannot train it for another task.
@@ -15,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from samtailor.adapters.decoder_tail import expected_iou
+from samtailor.adapters.linear_map import LinearMap
 from samtailor.adapters.pyramid import FULL, CompanionMaps, Pointwise, Pyramid, channels_last
 from samtailor.adapters.tiled import LOGIT_LIMIT
 from samtailor.bases import Base
@@ -34,15 +36,16 @@ class RegionMap(nn.Module):
 
     Args:
         base: frozen base.
-        members: number of networks.
+        members: number of networks; 0 only with `linear`.
         width: channels of each at the grid of the embedding, a multiple of 8, at least 16.
         dropout: fraction of channels that are dropped in training, in [0, 1).
         companion: frozen network whose features every member reads beside the embedding; None for none.
         convolutions: "full" or "depthwise", see `Pyramid`.
         member_batch: in training, images of each batch that a member learns from; None: all.
+        linear: the map is the mean of that of the members and of a `LinearMap`, or the latter alone.
 
     Raises:
-        InputError: no member, an option out of range, or unknown `convolutions`.
+        InputError: neither a member nor `linear`, an option out of range, or unknown `convolutions`.
     """
 
     def __init__(
@@ -55,18 +58,20 @@ class RegionMap(nn.Module):
         companion: Companion | None = None,
         convolutions: str = FULL,
         member_batch: int | None = None,
+        linear: bool = False,
     ) -> None:
         super().__init__()
-        if members < 1 or width < 16 or width % 8 or not 0 <= dropout < 1:
+        if members < (0 if linear else 1) or width < 16 or width % 8 or not 0 <= dropout < 1:
             raise InputError(
-                "A region map needs members >= 1, a width >= 16 that is a multiple of 8, and a dropout in [0, 1), "
-                f"got {members}, {width} and {dropout}."
+                "A region map needs members >= 1 (0 with linear), a width >= 16 that is a multiple of 8, and a dropout "
+                f"in [0, 1), got {members}, {width} and {dropout}."
             )
         if member_batch is not None and member_batch < 1:
             raise InputError(f"member_batch must be at least 1, or null for the whole batch, got {member_batch}.")
         self.member_batch = member_batch
         beside = CompanionMaps.of(companion, base)
         self.members = nn.ModuleList(_Network(base, width, dropout, beside, convolutions) for _ in range(members))
+        self.linear = LinearMap(base, companion) if linear else None
         self.map_gain = nn.Parameter(torch.zeros(_TOKENS))
         self.folds: dict[str, int] = {}
         """Sample id to the member for which it is held out; set by a fit, not saved."""
@@ -88,15 +93,20 @@ class RegionMap(nn.Module):
         return torch.stack([member(features) for member in self.members])
 
     def logits(self, features: Features) -> Tensor:
-        """The map: (B, 1, h, w), the members' mean."""
-        return self.each(features).mean(dim=0)
+        """The map: (B, 1, h, w), the members' mean, or the mean of that and of the linear map."""
+        if self.linear is None:
+            return self.each(features).mean(dim=0)
+        linear = self.linear(features)
+        return (self.each(features).mean(dim=0) + linear) / 2 if len(self.members) else linear
 
     @torch.no_grad()
     def add_offset(self, offset: float) -> None:
-        """Add a number to the logits of every member, for good."""
+        """Add a number to the logits of the map, for good."""
         members: Any = self.members
         for member in members:
             member.last.bias.add_(offset)
+        if self.linear is not None:
+            self.linear.bias.add_(offset)
 
     def as_output(self, logits: Tensor, features: Features, prompts: int = 1) -> Output:
         """Logits (B, 1, h, w) as the output without a prompt: P = `prompts` equal masks per image, one candidate.

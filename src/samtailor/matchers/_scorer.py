@@ -37,8 +37,13 @@ class Sums:
     @classmethod
     def of(cls, cells: Tensor, weights: Tensor) -> Sums:
         """Sums over cells (N, C) with weights (2, N)."""
-        second = torch.stack([(cells * one[:, None]).T @ cells for one in weights])
-        return cls(weights.sum(dim=1), weights @ cells, second)
+        number, first, second = [], [], []
+        for one in weights:
+            some, given = cells[one > 0], one[one > 0]
+            number.append(given.sum())
+            first.append(given @ some)
+            second.append((some * given[:, None]).T @ some)
+        return cls(torch.stack(number), torch.stack(first), torch.stack(second))
 
     def balanced(self) -> Sums:
         """Sums divided by the square roots of their weights, so that large objects do not dominate small ones."""

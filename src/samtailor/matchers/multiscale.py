@@ -1,67 +1,42 @@
 """`multiscale`: features at several scales are compared with the references and their background. The default.
 
-Every cell of an image is described by all maps of the base and of a companion (`_descriptors`), and scored by a linear
-discriminant between the objects of the references and their background (`_scorer`). The score map gives clicks and
-boxes (`_proposals`) for the mask decoder, whose masks are averaged with the map and ranked by match times predicted
-IoU. Scores are calibrated by leaving references out; with one reference, by leaving blocks of cells out
+Every cell of an image is described by all maps of the base and of a companion (`adapters.descriptors`), and scored by
+a linear discriminant between the objects of the references and their background (`_discriminant`). The score map gives
+clicks and boxes (`_proposals`) for the mask decoder, whose masks are averaged with the map and ranked by match times
+predicted IoU. Scores are calibrated by leaving references out; with one reference, by leaving blocks of cells out
 (`_calibration`). Not from a paper; docs/guides/find.md has the measurements.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from samtailor.adapters.descriptors import describe, side_of
+from samtailor.adapters.tiled import LOGIT_LIMIT
 from samtailor.bases import Base
 from samtailor.bases.companions import NONE, Companion, load_companion
 from samtailor.bases.decoder import PromptDecoder
-from samtailor.data.augment import View
-from samtailor.data.tile_views import MOST, side, views
+from samtailor.data.tile_views import MOST, side
 from samtailor.data.transform import Frame
 from samtailor.masks import interior
 from samtailor.masks.contours import is_rectangle
 from samtailor.matchers import Candidates, MarkedImage
-from samtailor.matchers._calibration import Likeness, score_threshold
-from samtailor.matchers._descriptors import covered, describe, inside, side_of
+from samtailor.matchers._calibration import score_threshold
+from samtailor.matchers._discriminant import Discriminant, Read
 from samtailor.matchers._proposals import Sizes, prompts, soft_iou
-from samtailor.matchers._scorer import Scorer, Sums, cell_weights
 from samtailor.registry import BUNDLED_BASE, number
 from samtailor.structures import Features, Prompts
 
 AUTO = "auto"
 """Value of the option `companion`: the bundled one for the bundled base, whose backbone it is; none for other bases."""
-LIMIT = 8.0
-"""Logits of the map and of the decoder are clamped to this range, so that neither dominates their average."""
-_BLOCKS = 6  # blocks of cells per side that are left out of a single reference, in four parts
 _SMALL = 8.0  # side of an object in cells of the mask logits, below which tiles are searched
 _SAME = 0.5  # IoU from which an answer is an object of a reference
 _SIZE_RANGE = 3.0  # objects may be this many times smaller or larger than those of the references
-
-
-@dataclass(frozen=True)
-class _Read:
-    """A reference as the scorer reads it; all fields but `sums` are of the whole image.
-
-    Args:
-        marked: the reference.
-        features: its embedding.
-        cells: descriptors (N, C).
-        cover: (N,) share of each cell that the marked objects cover.
-        weights: (2, N) as object and as background.
-        sums: over the cells of the image and of its tiles.
-    """
-
-    marked: MarkedImage
-    features: Features
-    cells: Tensor
-    cover: Tensor
-    weights: Tensor
-    sums: Sums
 
 
 class MultiScale:
@@ -79,29 +54,31 @@ class MultiScale:
         self.companions = () if companion is None else (companion,)
         self.tiles = tiles
         with torch.no_grad():
-            read = [self._read(one) for one in references]
-            shown = [one for one in read if one.marked.alike]
+            known = Discriminant.of(base, references, self.companions, tiles)
+            shown = known.shown
             self._sizes = sizes_of([one.marked for one in shown], 1 / side(tiles))
             self._rectangles = all(is_rectangle(mask) for one in shown for mask in one.marked.masks)
-            self._scorer = Scorer.fit(Sums.total([one.sums for one in read]), len(shown))
-            held_out = self._held_out(read)
-            self._likeness = Likeness.fit(held_out, [one.cover for one in shown])
-            self.threshold = self._threshold(shown, held_out)
+            self._scorer, self._likeness = known.scorer, known.likeness
+            self.threshold = self._threshold(shown, known.held_out)
 
     @torch.no_grad()
     def candidates(self, features: Features, frame: Frame) -> Candidates:
         """Objects of an image or tile."""
-        return self._candidates(features, frame, self._scorer(describe(features, self.companions, self._side)))
+        return self._candidates(features, frame, self._scores(features))
 
     @torch.no_grad()
     def map(self, features: Features, frame: Frame) -> Tensor:
         """Logits (h, w) of the likeness of each place of the model frame to the references."""
-        return self._map(self._scorer(describe(features, self.companions, self._side)), frame)
+        return self._map(self._scores(features), frame)
+
+    def _scores(self, features: Features) -> Tensor:
+        """Scores (N,) of the cells of one image."""
+        return self._scorer(describe(features, [one.fingerprint for one in self.companions], self._side)[0])
 
     def _map(self, scores: Tensor, frame: Frame) -> Tensor:
         grid = self._likeness(scores).reshape(1, 1, self._side, self._side)
         fine = F.interpolate(grid, (self._base.low_res,) * 2, mode="bilinear", align_corners=False)[0, 0]
-        return fine.clamp(-LIMIT, LIMIT).masked_fill(~frame.valid().to(fine.device), -LIMIT)
+        return fine.clamp(-LOGIT_LIMIT, LOGIT_LIMIT).masked_fill(~frame.valid().to(fine.device), -LOGIT_LIMIT)
 
     def _candidates(self, features: Features, frame: Frame, scores: Tensor) -> Candidates:
         logits = self._map(scores, frame)
@@ -120,7 +97,7 @@ class MultiScale:
         """The best candidate of each prompt, averaged with the map."""
         decoded = self._decode(features, self._base.encode_prompts(prompt.to(logits.device)))
         kinds = list(decoded.candidates)
-        masks = decoded.logits(decoded.hyper[:, kinds]).clamp(-LIMIT, LIMIT)
+        masks = decoded.logits(decoded.hyper[:, kinds]).clamp(-LOGIT_LIMIT, LOGIT_LIMIT)
         mixed = ((masks + logits) / 2).flatten(0, 1)
         match = soft_iou(mixed > 0, likeness) * self._of_fitting_size(mixed > 0)
         iou = decoded.iou[:, kinds].flatten()
@@ -134,58 +111,12 @@ class MultiScale:
         excess = torch.maximum(self._sizes.low / _SIZE_RANGE / area, area / (self._sizes.high * _SIZE_RANGE))
         return 1 / excess.clamp(min=1)
 
-    # -- references
-
-    def _read(self, marked: MarkedImage) -> _Read:
-        rows = [self._read_view(marked, view) for view in views(self.tiles)]
-        features, cells, cover, weights = rows[0]
-        sums = Sums.total([Sums.of(one[1], one[3]) for one in rows]).balanced()
-        return _Read(marked, features, cells, cover, weights, sums)
-
-    def _read_view(self, marked: MarkedImage, view: View) -> tuple[Features, Tensor, Tensor, Tensor]:
-        """Features, cells, cover and weights of a view of a reference."""
-        features, mask = marked.see(self.companions, view), view.mask(marked.union)
-        frame = replace(marked.frame, height=mask.shape[0], width=mask.shape[1])
-        cells = describe(features, self.companions, self._side)
-        cover = covered(frame, frame.target(mask).to(cells.device), self._side)
-        weights = cell_weights(cover, inside(frame, self._side).to(cells.device))
-        if not marked.alike:
-            weights = torch.stack([torch.zeros_like(weights[0]), weights[0]])
-        elif not marked.complete:
-            weights = _without_similar(cells, weights)
-        return features, cells, cover, weights
-
-    def _held_out(self, read: Sequence[_Read]) -> list[Tensor]:
-        """Scores of the cells of each positive reference, by a scorer that did not see them."""
-        shown = [one for one in read if one.marked.alike]
-        if len(shown) == 1:
-            return [self._by_blocks(shown[0], [one.sums for one in read if not one.marked.alike])]
-        scores = []
-        for left_out in shown:
-            sums = [one.sums for one in read if one is not left_out]
-            scores.append(Scorer.fit(Sums.total(sums), len(shown) - 1)(left_out.cells))
-        return scores
-
-    def _by_blocks(self, only: _Read, negative: Sequence[Sums]) -> Tensor:
-        """The same for a single reference: every fourth block of cells is left out in turn."""
-        place = torch.arange(self._side, device=only.cells.device) * _BLOCKS // self._side % 2
-        block = (2 * place[:, None] + place[None]).flatten()
-        scores = torch.zeros(len(only.cells), device=only.cells.device)
-        for index in range(4):
-            kept = only.weights * (block != index)
-            if not kept[0].any():  # the object lies in these blocks alone
-                kept = only.weights
-            sums = Sums.total([Sums.of(only.cells, kept).balanced(), *negative])
-            out = block == index
-            scores[out] = Scorer.fit(sums, 1)(only.cells[out])
-        return scores
-
-    def _threshold(self, shown: Sequence[_Read], held_out: Sequence[Tensor]) -> float:
+    def _threshold(self, shown: Sequence[Read], held_out: Sequence[Tensor]) -> float:
         """Score that separates the objects of the references from other answers on them."""
         right: list[float] = []
         wrong: list[float] = []
         for one, scores in zip(shown, held_out, strict=True):
-            answers = self._candidates(one.features, one.marked.frame, scores)
+            answers = self._candidates(one.look()[0], one.marked.frame, scores)
             if not len(answers.logits):
                 continue
             targets = torch.stack([one.marked.frame.target(mask) > 0.5 for mask in one.marked.masks]).to(scores.device)
@@ -205,16 +136,6 @@ def _iou(masks: Tensor, others: Tensor) -> Tensor:
     common = torch.einsum("nhw,mhw->nm", masks.float(), others.float())
     areas = masks.sum(dim=(1, 2))[:, None] + others.sum(dim=(1, 2))[None]
     return common / (areas - common).clamp(min=1)
-
-
-def _without_similar(cells: Tensor, weights: Tensor) -> Tensor:
-    """Weights without the background cells that resemble the marked objects, which may be unmarked objects."""
-    objects = weights[0] > 0
-    if not objects.any():
-        return weights
-    similar = F.normalize(cells, dim=1) @ F.normalize(cells[objects].mean(dim=0), dim=0)
-    alike = similar > similar[objects].quantile(0.2)
-    return weights * torch.stack([torch.ones_like(alike), ~alike])
 
 
 def sizes_of(shown: Sequence[MarkedImage], zoom: float = 1.0) -> Sizes:

@@ -46,6 +46,7 @@ def build(
     convolutions: str = FULL,
     member_batch: int | None = None,
     companion: str = NONE,
+    linear: bool = False,
     select_inference: bool = True,
     heads: int = 8,
     mlp_dim: int = 2048,
@@ -64,6 +65,8 @@ def build(
         companion: frozen network whose features the map reads beside the base's: none, bundled, auto (bundled if the
             base's encoder contains it, as that of the bundled base does), or a DINOv2 or DINOv3 by hub id or folder
             (see `bases.companions`). Encoded once per image, and kept in the same cache.
+        linear: the map is the mean of the networks and of a linear discriminant in closed form, see `RegionMap`;
+            `members=0` leaves the networks out.
         select_inference: after training, select the strength of the click adapter (`fitting.interpolate`) and tiled
             inference (`fitting.select_inference`) on held-out images. Without any, each member of the map leaves
             some training images out for that.
@@ -84,8 +87,9 @@ def build(
         companion=beside,
         convolutions=convolutions,
         member_batch=member_batch,
+        linear=linear,
     )
-    groups = {"prompt": ["plm"], "map": ["map"]} if task == BOTH else {"map": ["map"]}
+    groups = {"prompt": ["plm"], "map": ["map"]} if task == BOTH else {"map": ["map"]} if members else {}
     if task == REGION:
         plm.requires_grad_(False)
         region_map.map_gain.requires_grad_(False)

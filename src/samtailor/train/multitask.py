@@ -9,10 +9,12 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
+from samtailor.adapters.linear_map import LinearMap
 from samtailor.adapters.pyramid import channels_last
 from samtailor.errors import InputError
 from samtailor.segmenter import Segmenter
 from samtailor.structures import Batch, Features, Output
+from samtailor.train.closed_form import fitted_linear_map
 from samtailor.train.joint import Joint
 from samtailor.train.losses import region_loss
 from samtailor.train.step import StepFeeds, TrainingData
@@ -29,6 +31,7 @@ class MultiTask(Joint):
 
     def feeds(self, data: TrainingData) -> StepFeeds:
         """A batch of prompted masks and a batch of regions."""
+        fit_linear_map(self.bare, data)
         return StepFeeds(data.masks(data.prompted), data.regions(data.train), regions=True)
 
     def __call__(self, train: Batch, second: Batch | None = None) -> dict[str, float]:
@@ -51,6 +54,7 @@ class RegionTask(Joint):
 
     def feeds(self, data: TrainingData) -> StepFeeds:
         """A batch of regions."""
+        fit_linear_map(self.bare, data)
         return StepFeeds(data.regions(data.train))
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
@@ -64,6 +68,7 @@ class MemberMap(Protocol):
     """A map adapter that is the mean of several networks, such as `adapters.region_map.RegionMap`."""
 
     members: nn.ModuleList
+    linear: LinearMap | None
     folds: dict[str, int]
     """Sample id to the member that does not learn from it."""
 
@@ -90,6 +95,13 @@ def member_map(segmenter: Segmenter) -> MemberMap:
         if isinstance(adapter, MemberMap):
             return adapter
     raise InputError("This needs a method with a region map of several members, such as tailor.")
+
+
+def fit_linear_map(segmenter: Segmenter, data: TrainingData) -> None:
+    """Fit the linear map of a segmenter to all training images, in closed form; nothing happens where it has none."""
+    linear = next((one.linear for one in segmenter.maps.values() if isinstance(one, MemberMap)), None)
+    if linear is not None:
+        linear.assign(*fitted_linear_map(segmenter.base, data, segmenter.companions))
 
 
 def map_loss(segmenter: Segmenter, batch: Batch) -> Tensor:

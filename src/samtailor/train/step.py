@@ -6,12 +6,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from samtailor.cache.embeddings import EmbeddingCache
 from samtailor.structures import Batch, Sample
 from samtailor.train.feed import Feed
 
 
 class TrainingData(Protocol):
     """Training images of a fit, and feeds made of them."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Classes of the target masks."""
+        ...
+
+    @property
+    def store(self) -> EmbeddingCache:
+        """Cached embeddings."""
+        ...
 
     @property
     def train(self) -> list[Sample]:

@@ -107,7 +107,7 @@ def choose(
 
 def simplest(entries: Sequence[Entry], groups: Mapping[str, str]) -> Entry:
     """The simplest of the entries that no other is better than by more than the standard error."""
-    ordered = sorted(entries, key=lambda one: one.candidate.complexity)
+    ordered = sorted(entries, key=lambda one: one.candidate.rank)
     current = ordered[0]
     for one in ordered[1:]:
         if difference(one.scores, one.variant, current.scores, current.variant, groups).better:
@@ -119,14 +119,15 @@ def survivors(
     entries: Sequence[tuple[Candidate, int, Mapping[str, Scores]]], groups: Mapping[str, str]
 ) -> list[Candidate]:
     """Candidates that, in one of their ways of use, are not worse by more than the standard error than the best, or
-    than the base model.
+    than the base model. One whose fits are complete does not drop those that more steps still make better.
     """
     kept: list[Candidate] = []
     for way in (*PROMPTED, "region"):
         rows = [Entry(c, variant_of(way, s[way], groups), s[way], steps) for c, steps, s in entries if way in s]
         if not rows:
             continue
-        best = max(rows, key=lambda row: row.mean)
+        growing = [row for row in rows if row.steps < row.candidate.steps]
+        best = max(growing or rows, key=lambda row: row.mean)
         for row in rows:
             worse = difference(row.scores, row.variant, best.scores, best.variant, groups).worse
             worse |= way in PROMPTED and difference(row.scores, row.variant, row.scores, BASE, groups).worse

@@ -93,8 +93,8 @@ class Contest(ContestState):
     # -- stages
 
     def _first(self) -> None:
-        """A short fit of the simplest candidate that answers without a prompt, else of the simplest that learns."""
-        fitted = [one for one in self.candidates if one.method is not None]
+        """A short fit of the first candidate that answers without a prompt, else of the first that learns."""
+        fitted = [one for one in self.candidates if one.method is not None and one.steps > 1]
         if not fitted or not self.folds or min(self.schedule.complete(one) for one in fitted) <= FIRST_STEPS:
             return
         candidate = next((one for one in fitted if "region" in one.ways), fitted[0])

@@ -24,7 +24,7 @@ class Candidate:
         name: of its file.
         title: for sentences and tables.
         ways: ways of use that it can answer, see `fitting.gate.WAYS`.
-        complexity: the smaller one is chosen where two are equally good.
+        rank: the lower one is chosen where two are equally good.
         method: method that fits it; None: nothing is fitted.
         steps: updates of a complete fit.
         settings: of its fits, besides those of the contest.
@@ -34,7 +34,7 @@ class Candidate:
     name: str
     title: str
     ways: tuple[str, ...]
-    complexity: int
+    rank: int
     method: str | None = None
     steps: int = 0
     settings: Mapping[str, Any] = field(default_factory=dict)
@@ -53,7 +53,7 @@ def all_candidates(config: FitConfig, data: DataFingerprint, wanted: tuple[str, 
         InputError: an unknown name.
     """
     made = [find("candidates", name).candidate(config, data) for name in wanted or names("candidates")]
-    return sorted((one for one in made if one is not None), key=lambda one: (one.complexity, one.name))
+    return sorted((one for one in made if one is not None), key=lambda one: (one.rank, one.name))
 
 
 __all__ = ["Candidate", "all_candidates"]

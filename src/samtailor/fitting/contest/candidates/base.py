@@ -9,4 +9,4 @@ from samtailor.train.config import FitConfig
 
 def candidate(config: FitConfig, data: DataFingerprint) -> Candidate:
     """Always takes part."""
-    return Candidate("base", "base model", ("click", "box"), complexity=0)
+    return Candidate("base", "base model", ("click", "box"), rank=0)

@@ -1,4 +1,4 @@
-"""The region map of `tailor`, for images without a prompt."""
+"""The region map of `tailor` and a linear discriminant, averaged, for images without a prompt."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ OPTIONS: dict[str, Any] = {
     "convolutions": DEPTHWISE,
     "member_batch": 2,
     "companion": AUTO,
+    "linear": True,
     "select_inference": False,
     "task": "region",
 }
@@ -25,6 +26,6 @@ def candidate(config: FitConfig, data: DataFingerprint) -> Candidate | None:
     if len(data.classes) > 1:
         return None
     return Candidate(
-        "tailor", "region map", ("region",), complexity=2, method="tailor", steps=300, settings=SETTINGS,
+        "tailor", "region map", ("region",), rank=2, method="tailor", steps=300, settings=SETTINGS,
         fold_options={"members": 2},
     )  # fmt: skip

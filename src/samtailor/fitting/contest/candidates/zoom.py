@@ -16,6 +16,6 @@ def candidate(config: FitConfig, data: DataFingerprint) -> Candidate | None:
     if len(data.classes) > 1 or data.median_side > SMALL:
         return None
     return Candidate(
-        "zoom", "region map trained on smaller crops", ("region",), complexity=3, method="tailor", steps=300,
+        "zoom", "region map trained on smaller crops", ("region",), rank=3, method="tailor", steps=300,
         settings={**tailor.SETTINGS, "crop": CROP}, fold_options={"members": 2},
     )  # fmt: skip

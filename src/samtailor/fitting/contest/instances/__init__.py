@@ -26,12 +26,12 @@ class InstanceCandidate(Protocol):
     Attributes:
         name: of its file.
         title: for sentences and tables.
-        complexity: the smaller one is chosen where two are equally good.
+        rank: the lower one is chosen where two are equally good.
     """
 
     name: str
     title: str
-    complexity: int
+    rank: int
 
     def reserve(self, left: float) -> float:
         """Plan its comparison before the rounds of the contest.
@@ -62,7 +62,7 @@ class InstanceCandidate(Protocol):
 def all_instance_candidates(contest: ContestState) -> list[InstanceCandidate]:
     """Candidates that suit the contest, the simplest first."""
     made = [find("instances", name).candidate(contest) for name in names("instances")]
-    return sorted((one for one in made if one is not None), key=lambda one: (one.complexity, one.name))
+    return sorted((one for one in made if one is not None), key=lambda one: (one.rank, one.name))
 
 
 __all__ = ["InstanceCandidate", "all_instance_candidates"]

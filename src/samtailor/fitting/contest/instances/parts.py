@@ -33,7 +33,7 @@ class Parts:
     contest: ContestState
     name: str = "parts"
     title: str = "parts of the region"
-    complexity: int = 0
+    rank: int = 0
     threshold: float = 0.0
 
     def reserve(self, left: float) -> float:

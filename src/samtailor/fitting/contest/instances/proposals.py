@@ -72,7 +72,7 @@ class LearnedProposals:
     contest: ContestState
     name: str = "proposals"
     title: str = "learned proposals"
-    complexity: int = _COMPLEX
+    rank: int = _COMPLEX
     steps: int = 0
     costs: tuple[float, float] = (0.0, 0.0)
     thresholds: dict[str, float] = field(default_factory=dict)
@@ -216,7 +216,7 @@ def candidate(contest: ContestState) -> LearnedProposals | None:
     """For images with several objects of one class."""
     if contest.data.most_objects < 2 or len(contest.classes) > 1:
         return None
-    return LearnedProposals(contest, complexity=_PREFERRED if contest.data.touching >= TOUCHING else _COMPLEX)
+    return LearnedProposals(contest, rank=_PREFERRED if contest.data.touching >= TOUCHING else _COMPLEX)
 
 
 def checked(value: Any) -> Mapping[str, Any] | None:

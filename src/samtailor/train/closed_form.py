@@ -1,0 +1,57 @@
+"""The linear map of an adapter (`adapters.linear_map`), fitted in closed form to the training images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+from torch import Tensor
+
+from samtailor.data.augment import View
+from samtailor.data.transform import Frame
+from samtailor.errors import DataError
+from samtailor.matchers import MarkedImage
+from samtailor.matchers._discriminant import Discriminant
+
+if TYPE_CHECKING:
+    from samtailor.bases import Base
+    from samtailor.bases.companions import Companion
+    from samtailor.cache.embeddings import EmbeddingCache
+    from samtailor.structures import Features, Sample
+    from samtailor.train.step import TrainingData
+
+MOST_IMAGES = 64
+"""Training images that the discriminant is computed on, spread over all of them: its quality no longer grows."""
+
+
+def fitted_linear_map(base: Base, data: TrainingData, companions: tuple[Companion, ...]) -> tuple[Tensor, Tensor]:
+    """Weight (C,) and bias () of the linear map of the classes of a fit.
+
+    Args:
+        base: frozen base.
+        data: of the fit.
+        companions: whose maps are read beside the embedding.
+
+    Raises:
+        DataError: no mask of the classes.
+    """
+    shown = [sample for sample in data.train if sample.of(data.classes)]
+    if not shown:
+        raise DataError(f"There is nothing to train on: no training image has a mask of {', '.join(data.classes)}.")
+    chosen = [shown[index] for index in np.linspace(0, len(shown) - 1, min(len(shown), MOST_IMAGES)).astype(int)]
+    marked = [_marked(base, sample, data) for sample in chosen]
+    return Discriminant.of(base, marked, companions, tiles=1, fine=True).linear
+
+
+def _marked(base: Base, sample: Sample, data: TrainingData) -> MarkedImage:
+    union = np.logical_or.reduce([one.mask for one in sample.of(data.classes)])
+    return MarkedImage(partial(_see, data.store, base, sample), Frame.of(base, *sample.size), (union,))
+
+
+def _see(store: EmbeddingCache, base: Base, sample: Sample, companions: Sequence[Companion], view: View) -> Features:
+    return store.features(base, [sample], [view], companions).to(next(base.model.parameters()).device)
+
+
+__all__ = ["MOST_IMAGES", "fitted_linear_map"]
