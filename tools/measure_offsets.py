@@ -28,6 +28,7 @@ from samtailor.fitting.contest.region_variant import ALL, OFFSETS, RegionVariant
 from samtailor.fitting.contest.scoring import region_scores
 from samtailor.fitting.run import Run
 from samtailor.fitting.select_inference import PLANS
+from samtailor.segmenter import Segmenter
 from samtailor.structures import Sample
 from samtailor.train.config import FitConfig, resolve
 
@@ -36,13 +37,16 @@ SETS: dict[str, tuple[str, tuple[str, ...] | None]] = {
     "plates": ("Licence plates", None),
     "facades": ("Signboards", ("signboard",)),
     "lesions": ("Skin lesions", None),
+    "humans": ("People", None),
+    "nuclei": ("Cell nuclei", None),
 }
+DEFAULT = ("wagons", "plates", "facades", "lesions")
 
 
 def main() -> None:
-    options = _options()
+    options = parser_of("offsets", __doc__).parse_args()
     base, store = load_base(), EmbeddingCache()
-    tables = {name: _table(name, base, store, options) for name in options.only or SETS}
+    tables = {name: _table(name, base, store, options) for name in options.only or DEFAULT}
     results.save(
         "offsets",
         tables,
@@ -74,6 +78,15 @@ def _scores(
     name: str, seed: int, base: Base, store: EmbeddingCache, options: argparse.Namespace
 ) -> Mapping[RegionVariant, float]:
     """Mean Dice of each variant in percent."""
+    segmenter, tests, classes = fitted(name, seed, base, store, options)
+    scores = region_scores(segmenter, tests, classes, store)
+    return {one: results.percent(scores.mean(one.name)) for one in ALL}
+
+
+def fitted(
+    name: str, seed: int, base: Base, store: EmbeddingCache, options: argparse.Namespace
+) -> tuple[Segmenter, list[Sample], tuple[str, ...]]:
+    """The map fitted on images drawn with a seed, the test images, and the classes."""
     folder = next(one for one in (options.data / name, options.data_open / name) if one.is_dir())
     samples = open_dataset(folder)
     classes = SETS[name][1] or tuple(sorted({one.label for sample in samples for one in sample.annotations}))
@@ -84,8 +97,7 @@ def _scores(
     out = options.out / f"{name}-{seed}-{options.shots}-{options.steps}"
     if not (out / artefact.METADATA).is_file():
         _fit(out, folder, train, classes, seed, base, store, options.steps)
-    scores = region_scores(artefact.load(out, base).segmenter, tests, classes, store)
-    return {one: results.percent(scores.mean(one.name)) for one in ALL}
+    return artefact.load(out, base).segmenter, tests, classes
 
 
 def _fit(
@@ -102,8 +114,9 @@ def _fit(
     Run(config, out, train, classes, base, split, store, False, None, None).result()
 
 
-def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def parser_of(name: str, about: str | None) -> argparse.ArgumentParser:
+    """The options of a tool that measures fits of this map; `name` is that of its results."""
+    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--data-open", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
@@ -112,8 +125,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--shots", type=int, default=8)
     parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--images", type=int, default=24, help="test images")
-    results.add_option(parser, "offsets")
-    return parser.parse_args()
+    results.add_option(parser, name)
+    return parser
 
 
 if __name__ == "__main__":
