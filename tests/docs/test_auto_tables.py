@@ -50,6 +50,20 @@ def test_regret_forecast_and_means_over_seeds():
     assert made["cost"].rows["humans-8"]["mib"] == 900
 
 
+def test_harm_is_counted_by_the_interval_of_the_difference():
+    one, two = row("humans", 0, 8, {"auto": 0.6}), row("humans", 1, 8, {"auto": 0.6})
+    better = {"base": 0.4, "auto": 0.5, "interval": [0.02, 0.2]}
+    one["parts"]["all"] |= {"clicks": better, "boxes": {"base": 0.4, "auto": 0.4, "interval": [0.0, 0.0]}}
+    worse = {"base": 0.4, "auto": 0.3, "interval": [-0.2, -0.01]}
+    two["parts"]["all"] |= {"clicks": worse, "boxes": {"base": 0.4, "auto": 0.39, "interval": [-0.03, 0.01]}}
+    made = tables([one, two])
+    cells = made["harm"].rows["humans-8"]
+    counted = [cells[f"clicks-{key}"] for key in ("runs", "better", "same", "worse")]
+    assert counted == [2, 1, 0, 1]
+    assert [cells[f"boxes-{key}"] for key in ("runs", "better", "same", "worse")] == [2, 0, 1, 0]
+    assert made["boxes"].rows["humans-8"]["auto"].value == pytest.approx(39.5)
+
+
 def test_the_memory_of_a_command_contains_its_children(tmp_path):
     child = "x = bytearray(200_000_000); import time; time.sleep(2)"
     parent = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {child!r}], check=True)"

@@ -14,7 +14,7 @@ from samtailor import artefact
 from samtailor.artefact import members
 from samtailor.cache.embeddings import EmbeddingCache
 from samtailor.data.split import Split
-from samtailor.errors import InputError
+from samtailor.errors import DataError, InputError
 from samtailor.fitting import fit
 from samtailor.fitting.contest.budget import Budget, seconds, total_seconds
 from samtailor.fitting.contest.candidates import Candidate
@@ -67,11 +67,20 @@ def test_a_contest_writes_one_adapter_and_its_plan(tmp_path, tiny_lite, tiny_sam
     assert plan["complete"]
     assert plan["decisions"]["region"]["candidate"] == "tailor"
     assert {row["candidate"] for row in plan["evidence"]["click"]} == {"base", "plm"}
+    assert {row["candidate"] for row in plan["evidence"]["region"]} >= {"tailor", "linear"}
     decisions = {one["way"]: one for one in result.figures["comparison"]["decisions"]}
     assert set(decisions) == {"click", "box", "region"}
     assert decisions["click"]["objects"] == 5
     assert not (tmp_path / "a" / "contest").exists()
     assert loaded.meta.inference == result.inference
+
+
+def test_training_images_without_a_mask_of_the_class_are_refused(tmp_path, tiny_lite, tiny_samples):
+    split = Split(train=tuple(sample.id for sample in tiny_samples[:4]))
+    with pytest.raises(DataError, match="none of 4 training images has a mask of moon"):
+        fit(settings(tmp_path, classes=("moon",)), samples=tiny_samples[:4], base=tiny_lite, split=split,
+            store=EmbeddingCache(tmp_path / "cache"))  # fmt: skip
+    assert not (tmp_path / "a").exists()
 
 
 def test_a_plan_is_repeated_without_a_contest_and_can_be_edited(tmp_path, tiny_lite, tiny_samples):

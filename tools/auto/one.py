@@ -12,6 +12,7 @@ import numpy as np
 
 JUDGED = 40
 """Test images of clicks and of automatic instances, at most."""
+PROMPTS = {"clicks": "mask-center", "boxes": "mask-box"}
 
 
 @dataclass(frozen=True)
@@ -36,14 +37,14 @@ class Part:
     plm_steps: int | None = None
 
     def row(self) -> dict[str, Any]:
-        """Regions, clicks, instances and forecast of this adapter."""
+        """Regions, clicks, boxes, instances and forecast of this adapter."""
         from samtailor import artefact
 
         plan = json.loads((self.folder / "plan.json").read_text(encoding="utf-8"))
         classes = artefact.read_meta(self.folder).classes
         return {
             "regions": self._regions(plan, classes),
-            "clicks": self._clicks(classes),
+            **self.prompted(),
             "instances": self._instances(classes),
             "forecast": plan["evidence"].get("forecast") or {},
             "chosen": plan["decisions"],
@@ -74,9 +75,18 @@ class Part:
         best = max(scores, key=lambda name: scores[name])
         return {"dice": scores, "chosen": chosen["candidate"], "best": best, "regret": scores[best] - scores["auto"]}
 
-    def _clicks(self, classes: Sequence[str]) -> dict[str, float]:
-        """Mean IoU of a click on each object: base model, the adapter of the contest, and PLM."""
+    def prompted(self) -> dict[str, dict[str, Any]]:
+        """For clicks and boxes, the mean IoU over the objects: base model, the adapter of the contest, and PLM; and the
+        95 % interval of the paired difference of adapter and base model.
+        """
+        from samtailor import artefact
+
+        classes = artefact.read_meta(self.folder).classes
+        return {key: self._prompted(classes, source) for key, source in PROMPTS.items()}
+
+    def _prompted(self, classes: Sequence[str], prompt: str) -> dict[str, Any]:
         from samtailor.evaluation.masks import evaluate_many
+        from samtailor.masks import metrics
 
         plm = self.folder.with_name(f"{self.folder.name}-plm")
         adapters = {"auto": self.folder} if self.plm_steps == 0 else {"auto": self.folder, "plm": plm}
@@ -85,9 +95,13 @@ class Part:
             self._fit(changes | ({} if self.plm_steps is None else {"steps": self.plm_steps}))
         segmenters = {"base": self.base, **self._segmenters(adapters)}
         evaluations = evaluate_many(
-            segmenters, self.tests[:JUDGED], classes=classes, prompt="mask-center", store=self.store, regions=False
+            segmenters, self.tests[:JUDGED], classes=classes, prompt=prompt, store=self.store, regions=False
         )
-        return {name: float(np.mean(one.values("miou"))) for name, one in evaluations.items()}
+        values = {name: one.values("miou") for name, one in evaluations.items()}
+        images = [row.image for row in evaluations["base"].rows]
+        _, low, high = metrics.paired_difference(values["auto"], values["base"], images)
+        means: dict[str, Any] = {name: float(np.mean(one)) for name, one in values.items()}
+        return means | {"interval": [low, high], "objects": len(images)}
 
     def _instances(self, classes: Sequence[str]) -> dict[str, float | None]:
         """Automatic mode: AP50 and count error; empty where the adapter has none, or segments one region."""
@@ -142,4 +156,4 @@ class Part:
         return {name: artefact.load(folder, self.base).segmenter for name, folder in folders.items()}
 
 
-__all__ = ["JUDGED", "Part"]
+__all__ = ["JUDGED", "PROMPTS", "Part"]

@@ -23,7 +23,9 @@ _SEEDS = 3
 
 def tables(rows: Sequence[Row]) -> dict[str, Table]:
     """All tables that the rows have figures for."""
-    made = {"regions": _regions(rows), "clicks": _clicks(rows), "cost": _cost(rows)}
+    made = {"regions": _regions(rows), "clicks": _prompted(rows, "clicks"), "cost": _cost(rows)}
+    if any("boxes" in part for row in rows for part in row["parts"].values()):
+        made |= {"boxes": _prompted(rows, "boxes"), "harm": _harm(rows)}
     if instances := _instances(rows):
         made["instances"] = instances
     if forecast := _forecast(rows):
@@ -57,19 +59,46 @@ def _regions(rows: Sequence[Row]) -> Table:
     )
 
 
-def _clicks(rows: Sequence[Row]) -> Table:
-    """IoU of a click: base model, auto and PLM."""
+def _prompted(rows: Sequence[Row], way: str) -> Table:
+    """IoU of a prompt: base model, auto and PLM."""
     names = {"base": "Base model", "auto": "auto", "plm": "PLM"}
     columns = [Column(key="set", label=""), Column(key="shots", label="Masks", digits=0)]
     columns += [Column(key=name, label=label) for name, label in names.items()]
 
     def cells(group: Sequence[Row]) -> dict[str, Cell]:
-        values = {name: _by_row(group, "clicks", lambda one, name=name: one.get(name, math.nan)) for name in names}
+        values = {name: _by_row(group, way, lambda one, name=name: one.get(name, math.nan)) for name in names}
         return {
             name: _figure(known) for name, row in values.items() if (known := [v for v in row if not math.isnan(v)])
         }
 
-    return Table(title="One click on each object: mIoU", columns=tuple(columns), rows=_grouped(rows, cells))
+    title = {"clicks": "One click on each object: mIoU", "boxes": "A box around each object: mIoU"}[way]
+    return Table(title=title, columns=tuple(columns), rows=_grouped(rows, cells))
+
+
+def _harm(rows: Sequence[Row]) -> Table:
+    """How often the adapter is better or worse than the base model by more than the interval of the difference."""
+    labels = {"runs": "runs", "better": "better", "same": "base model answers", "worse": "worse"}
+    columns = [Column(key="set", label=""), Column(key="shots", label="Masks", digits=0)]
+    columns += [
+        Column(key=f"{way}-{key}", label=f"{way.capitalize()}: {label}", digits=0)
+        for way in ("clicks", "boxes") for key, label in labels.items()
+    ]  # fmt: skip
+
+    def cells(group: Sequence[Row]) -> dict[str, Cell]:
+        out: dict[str, Cell] = {}
+        for way in ("clicks", "boxes"):
+            parts = [part[way] for row in group for part in row["parts"].values() if "interval" in part.get(way, {})]
+            if parts:
+                out |= {
+                    f"{way}-runs": len(parts),
+                    f"{way}-better": sum(one["interval"][0] > 0 for one in parts),
+                    f"{way}-same": sum(one["auto"] == one["base"] for one in parts),
+                    f"{way}-worse": sum(one["interval"][1] < 0 for one in parts),
+                }
+        return out
+
+    title = "Better or worse than the base model by more than the 95 % interval of the paired difference"
+    return Table(title=title, columns=tuple(columns), rows=_grouped(rows, cells))
 
 
 def _instances(rows: Sequence[Row]) -> Table | None:

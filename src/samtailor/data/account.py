@@ -28,6 +28,9 @@ from samtailor.data.notices import notice
 from samtailor.structures import Sample
 from samtailor.structures.account import Account, LeftOut, Tally, summed
 
+OTHER_CLASS = "class not requested"
+"""The reason of annotations that are left out since their class is not read."""
+
 
 @dataclass
 class Record:
@@ -136,6 +139,7 @@ def _tally(total: int | None, read: int, left_out: Sequence[LeftOut]) -> Tally:
 
 
 __all__ = [
+    "OTHER_CLASS",
     "Record",
     "account",
     "count",

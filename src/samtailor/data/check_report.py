@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from samtailor.data.account import OTHER_CLASS
 from samtailor.data.shape_statistics import ShapeStatistics
 from samtailor.errors import counted
 from samtailor.structures import Account
@@ -34,7 +35,7 @@ _SEVERITY = {
 }
 _HARMLESS = frozenset(
     {
-        *("class not requested", "shape without area", "void region", "index without class", "label without class"),
+        *(OTHER_CLASS, "shape without area", "void region", "index without class", "label without class"),
         *("folder linked twice",),
     }
 )
@@ -57,7 +58,7 @@ _SUMMARY = {
     "further page": "Pages after the first of an image or mask file (left out): {n}.",
     "name not UTF-8": "Files whose name is not UTF-8 (left out): {n}.",
     "no regular file": "Pipes, sockets and links to nothing (left out): {n}.",
-    "class not requested": "Annotations of classes that are not requested (left out): {n}.",
+    OTHER_CLASS: "Annotations of classes that are not requested (left out): {n}.",
     "void region": "Regions to be ignored (left out): {n}.",
     "index without class": "Values of class maps that mean no class (left out): {n}.",
     "label without class": "Shapes with a label that means no class (left out): {n}.",

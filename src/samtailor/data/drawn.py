@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from samtailor.data.account import count, join, leave_out
+from samtailor.data.account import OTHER_CLASS, count, join, leave_out
 from samtailor.data.image import Header
 from samtailor.data.layout import rle_annotation
 from samtailor.errors import DataError
@@ -67,7 +67,7 @@ def drawn(
         elif not shape.label:
             leave_out("shape without class", f"{name}: the {shape.kind} has no class and is skipped.")
         elif shape.label not in wanted:
-            leave_out("class not requested", f"{name}: the class {shape.label!r} is not requested.", quiet=True)
+            leave_out(OTHER_CLASS, f"{name}: the class {shape.label!r} is not requested.", quiet=True)
         else:
             rle = _mask(shape, shape.draw, size, name)
             if rle is None:

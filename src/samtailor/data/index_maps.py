@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from samtailor.data.account import count, leave_out
+from samtailor.data.account import OTHER_CLASS, count, leave_out
 from samtailor.data.image import Header, read_colors, read_index
 from samtailor.data.placement import to_image_frame
 from samtailor.errors import DataError
@@ -55,7 +55,7 @@ def of_classes(
         if names[value] in wanted:
             yield Annotation(names[value], rle)
         else:
-            leave_out("class not requested", f"{file}: the class {names[value]!r} is not requested.", quiet=True)
+            leave_out(OTHER_CLASS, f"{file}: the class {names[value]!r} is not requested.", quiet=True)
 
 
 def of_instances(
@@ -97,7 +97,7 @@ def of_objects(
         elif label in wanted:
             yield Annotation(label, rle)
         else:
-            leave_out("class not requested", f"{file}: the class {label!r} is not requested.", quiet=True)
+            leave_out(OTHER_CLASS, f"{file}: the class {label!r} is not requested.", quiet=True)
     loose = np.unique(classes[(objects == 0) & (classes > 0)])
     for value in loose[~np.isin(loose, classes[objects > 0])]:
         count()

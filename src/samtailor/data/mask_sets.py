@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from samtailor.data.account import count, describe, leave_out
+from samtailor.data.account import OTHER_CLASS, count, describe, leave_out
 from samtailor.data.class_lists import NOTHING, read_names
 from samtailor.data.image import header, read_index, read_levels, read_mask
 from samtailor.data.index_maps import of_classes, of_instances
@@ -182,7 +182,7 @@ def of_masks(
             yield from of_classes(read_index(file), frame, how.names, wanted, file, how.void)
         elif label not in wanted:
             count()
-            leave_out("class not requested", f"{file}: the class {label!r} is not requested.", quiet=True)
+            leave_out(OTHER_CLASS, f"{file}: the class {label!r} is not requested.", quiet=True)
         elif how.kind == "instances":
             yield from of_instances(read_index(file), frame, label, file, void=how.void)
         else:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from samtailor.data.account import count, leave_out
+from samtailor.data.account import OTHER_CLASS, count, leave_out
 from samtailor.data.color_maps import NOTHING
 from samtailor.data.image import SUFFIXES, header, read_index
 from samtailor.data.index_maps import of_classes, values_in
@@ -116,7 +116,7 @@ def _annotations(
                 raise DataError(f"{file}: the value {value} belongs to no class of {len(ids)} classes.")
             leave_out("void region", f"{file}: the value {value} marks a region of no class.", quiet=True)
         elif known[number] not in wanted:
-            leave_out("class not requested", f"{file}: the class {known[number]!r} is not requested.", quiet=True)
+            leave_out(OTHER_CLASS, f"{file}: the class {known[number]!r} is not requested.", quiet=True)
         else:
             yield Annotation(known[number], rle, crowd=len(ids) == len(_NAMES) and value in _OBJECTS)
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from samtailor.data.account import count, count_images, describe, leave_out, leave_out_image
+from samtailor.data.account import OTHER_CLASS, count, count_images, describe, leave_out, leave_out_image
 from samtailor.data.coco_shapes import Crowds, beyond, drawn_as, mask_of, number, truth
 from samtailor.data.finder import ImageFinder, image_id
 from samtailor.data.image import header
@@ -258,7 +258,7 @@ def _annotations(
     for entry in entries:
         label, name = names[number(entry["category_id"])], f"{source}, annotation {entry.get('id')}"
         if label not in wanted:
-            leave_out("class not requested", f"{name}: {label!r}", quiet=True)
+            leave_out(OTHER_CLASS, f"{name}: {label!r}", quiet=True)
             continue
         crowd = truth(entry.get("iscrowd", 0), name) and crowds.real
         if crowd:

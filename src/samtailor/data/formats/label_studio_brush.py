@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from samtailor.data.account import count, leave_out
+from samtailor.data.account import OTHER_CLASS, count, leave_out
 from samtailor.data.drawn import without_image
 from samtailor.data.finder import ImageFinder, image_id
 from samtailor.data.image import header, read_index
@@ -131,7 +131,7 @@ def _annotations(image: Path, layers: Sequence[_Layer], wanted: frozenset[str]) 
         if layer.annotation != newest:
             leave_out("other annotation", f"{layer.file} is of an earlier annotation of the task and is skipped.")
         elif layer.label not in wanted:
-            leave_out("class not requested", f"{layer.file}: the class is not requested.", quiet=True)
+            leave_out(OTHER_CLASS, f"{layer.file}: the class is not requested.", quiet=True)
         else:
             mask = to_image_frame(read_index(layer.file), frame, layer.file) > 127  # opacity, as in the browser
             yield from mask_annotation(layer.label, mask, layer.file)

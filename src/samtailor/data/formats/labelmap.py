@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from samtailor.data.account import count, leave_out
+from samtailor.data.account import OTHER_CLASS, count, leave_out
 from samtailor.data.class_lists import NOTHING, names_file, read_names
 from samtailor.data.formats import color_map
 from samtailor.data.image import SUFFIXES, header, read_index
@@ -100,7 +100,7 @@ def _annotations(
         elif names[value] in wanted:
             yield Annotation(names[value], rle)
         else:
-            leave_out("class not requested", f"{file}: the class {names[value]!r} is not requested.", quiet=True)
+            leave_out(OTHER_CLASS, f"{file}: the class {names[value]!r} is not requested.", quiet=True)
 
 
 __all__ = ["build", "matches", "read_names"]

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from samtailor.data.account import count, leave_out
+from samtailor.data.account import OTHER_CLASS, count, leave_out
 from samtailor.data.image import header
 from samtailor.data.layout import file_sample, rle_annotation
 from samtailor.data.listing import chosen, files, has_files, paired, read_text, subfolder
@@ -244,7 +244,7 @@ def read_shapes(
             raise DataError(f"{file}: the class {int(number)} has no name. Named classes: {sorted(names)[:50]}.")
         label = names[int(number)]
         if label not in wanted:
-            leave_out("class not requested", f"{file}: the class {label!r} is not requested.", quiet=True)
+            leave_out(OTHER_CLASS, f"{file}: the class {label!r} is not requested.", quiet=True)
             continue
         boxed = len(coordinates) == 4
         if boxed:

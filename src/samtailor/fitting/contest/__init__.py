@@ -9,7 +9,7 @@ from pathlib import Path
 from pickle import PicklingError
 from typing import TYPE_CHECKING, Any
 
-from samtailor.errors import InputError
+from samtailor.errors import DataError, InputError
 from samtailor.fitting import folder
 from samtailor.fitting.contest import budget as budgets
 from samtailor.fitting.images import split_in
@@ -76,6 +76,9 @@ def fit_by_contest(
     budget = budgets.Budget(budgets.total_seconds(config.budget), clock=options.get("clock", "wall"))
     made = split_in(out, config, samples, classes, split, False)
     train = made.pick(samples, "train")
+    if not any(sample.of(classes) for sample in train):
+        wanted = ", ".join(classes)
+        raise DataError(f"There is nothing to train on: none of {len(train)} training images has a mask of {wanted}.")
     workers = processes(config, budget.total, by_name)
     alone = workers > 1 and not _can_be_sent(samples)
     budget.workers = workers = 1 if alone else workers

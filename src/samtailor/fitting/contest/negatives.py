@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
+from samtailor.data.account import OTHER_CLASS
+
 if TYPE_CHECKING:
     from samtailor.data.split import Split
     from samtailor.structures import Sample
@@ -13,7 +15,6 @@ if TYPE_CHECKING:
 NEGATIVES = 64
 """Images without an object that are trained on, at most, and no more than there are with one."""
 
-_OTHER_CLASS = "class not requested"  # what readers call an annotation of a class that is not read
 MOST_JUDGED = 4
 """Images without an object that are predicted with each fold, at most."""
 
@@ -44,7 +45,7 @@ def negatives_of(
 
 def _annotated(sample: Sample) -> bool:
     """Whether the image has objects of other classes, also of those that the fit does not read."""
-    return bool(sample.annotations) or any(one.kind == _OTHER_CLASS for one in sample.tally.left_out)
+    return bool(sample.annotations) or any(one.kind == OTHER_CLASS for one in sample.tally.left_out)
 
 
 def judged_in_folds(
