@@ -227,6 +227,7 @@ def test_check_synth_and_info(run, base_folder, adapter_folder, data_folder, tmp
     assert "1,245,250" not in run("info", base_folder, "--json", "i.json").stdout  # D is 32 here
     assert json.loads((tmp_path / "i.json").read_text())["parameters"]["base"] > 0
     assert "plm-pmm" in run("info", adapter_folder).stdout
+    assert f"samtailor check {data_folder}" in run("info", data_folder, code=2).stderr
     for name in ("disc", "square"):  # of a fit of several classes
         shutil.copytree(adapter_folder, tmp_path / "several" / name)
     assert run("info", "several", "--json", "i.json").stdout.count("plm-pmm") == 2

@@ -9,7 +9,13 @@ from dataclasses import dataclass
 from figures.markdown import cell, mark, outdated
 from results import BaseModelUsed, Cell, Column, Figure, Record, Result, Table
 
-DEFAULTS = {"real-data": "summary", "few-shot-8": "summary", "few-shot-every": "summary", "speed": "summary"}
+DEFAULTS = {
+    "real-data": "summary",
+    "real-data-nano": "summary",
+    "few-shot-8": "summary",
+    "few-shot-every": "summary",
+    "speed": "summary",
+}
 """View of a block that names none, where it is not the first table."""
 
 MEAN = "Mean: unweighted, over the data sets, of the stored values."
@@ -154,6 +160,7 @@ def _mean(value: Cell) -> Cell:
 
 COMPUTED: dict[str, dict[str, Callable[[Result, BaseModelUsed], list[Part]]]] = {
     "real-data": {"summary": real_data},
+    "real-data-nano": {"summary": real_data},
     "few-shot-8": {"summary": few_shot},
     "few-shot-every": {"summary": few_shot},
     "speed": {"summary": speed},

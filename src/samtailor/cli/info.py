@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from samtailor.cli import options
+from samtailor.errors import InputError
 from samtailor.registry import BUNDLED_BASE
 
 if TYPE_CHECKING:
@@ -35,7 +36,15 @@ def info_command(
     from samtailor.data.writing import write_json
 
     described: dict[str, tuple[list[tuple[str, str]], dict[str, Any]]] = {}
-    for folder in artefact.members(Path(source)).values() if Path(source).is_dir() else ():
+    path = Path(source)
+    folders = list(artefact.members(path).values()) if path.is_dir() else []
+    if path.is_dir() and not folders and not (path / "config.json").is_file():
+        raise InputError(
+            f"{source} is neither an adapter nor a base model: it has no {artefact.METADATA} and no config.json. "
+            "Expected a folder that samtailor fit or save_pretrained has written. For a data set: samtailor check "
+            f"{source}."
+        )
+    for folder in folders:
         meta = artefact.read_meta(folder)
         described[str(folder)] = _adapter(meta), meta.model_dump(mode="json")
     described = described or {source: _base(source)}
