@@ -6,7 +6,7 @@ import pytest
 
 from samtailor.fitting.contest.budget import Budget
 from samtailor.fitting.contest.candidates import Candidate
-from samtailor.fitting.contest.choice import survivors
+from samtailor.fitting.contest.choice import choose, survivors
 from samtailor.fitting.contest.rounds import gain, hold_rounds
 from samtailor.fitting.contest.schedule import Schedule, fair
 from samtailor.fitting.contest.scoring import Scores
@@ -137,3 +137,23 @@ def test_a_candidate_in_closed_form_does_not_drop_one_that_is_not_trained_yet():
     high, low = ({"region": scores({"0": [level + 0.001 * n for n in range(len(IDS))]})} for level in (0.8, 0.5))
     assert set(survivors([(MAP, 60, low), (closed, 1, high)], {})) == {MAP, closed}
     assert survivors([(MAP, 300, low), (closed, 1, high)], {}) == [closed]
+
+
+def region(name, values, rank=2, steps=300):
+    """A row of a candidate without a prompt; values are levels by variant."""
+    candidate = Candidate(name, name, ("region",), rank, "tailor", 300)
+    rows = {variant: [level + 0.001 * n for n in range(len(IDS))] for variant, level in values.items()}
+    return candidate, steps, {"region": scores(rows)}
+
+
+def test_a_candidate_that_was_dropped_is_not_chosen_for_being_simple():
+    rows = [region("tailor", {"0": 0.70}, steps=60), region("zoom", {"0": 0.70}, rank=3)]
+    assert choose(rows, {}).region.candidate.name == "tailor"
+    assert choose(rows, {}, dropped=["tailor"]).region.candidate.name == "zoom"
+    assert choose(rows[:1], {}, dropped=["tailor"]).region.candidate.name == "tailor"
+
+
+def test_of_plans_that_are_about_as_good_the_fastest_is_chosen():
+    assert choose([region("tailor", {"0": 0.5, "2": 0.698, "3": 0.70})], {}).region.variant == "2"
+    assert choose([region("tailor", {"0": 0.5, "2": 0.69, "3": 0.70})], {}).region.variant == "3"
+    assert choose([region("tailor", {"0": 0.695, "2": 0.698, "3": 0.70})], {}).region.variant == "0"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -17,6 +17,7 @@ from samtailor.masks import metrics
 PART = "cross-validated"
 """What the judged images are, see `gate.Judged.part`."""
 _GAIN = 0.01  # score; a variant that costs more, or is less simple, must gain as much
+_SAME = 0.005  # score; variants closer than that are about as good
 _OFFSET_GAIN = 0.04  # the same for an offset of the map
 PROMPTED = ("click", "box")
 
@@ -70,13 +71,19 @@ class Choice:
 
 
 def choose(
-    entries: Sequence[tuple[Candidate, int, Mapping[str, Scores]]], groups: Mapping[str, str], *, fallback: bool = True
+    entries: Sequence[tuple[Candidate, int, Mapping[str, Scores]]],
+    groups: Mapping[str, str],
+    *,
+    dropped: Collection[str] = (),
+    fallback: bool = True,
 ) -> Choice:
     """Choose for each way of use.
 
     Args:
         entries: candidate, steps of its fits, and its scores by way of use.
         groups: group of each image.
+        dropped: names of candidates that took part in the first round only; one of them predicts without a prompt only
+            if there is no other.
         fallback: let the base model answer where no candidate is better.
     """
     choice, decisions = Choice(), []
@@ -97,7 +104,7 @@ def choose(
         choice.prompt = best[0]
     regions = [Entry(c, _planned(s["region"], groups), s["region"], steps) for c, steps, s in entries if "region" in s]
     if regions:
-        choice.region = simplest(regions, groups)
+        choice.region = simplest([one for one in regions if one.candidate.name not in dropped] or regions, groups)
         decisions.append(_region(choice.region, groups))
         choice.entries["region"] = choice.region
         choice.table["region"] = [_row(row, "0", groups) for row in regions]
@@ -169,10 +176,13 @@ def _with_offset(scores: Scores, plan: int, groups: Mapping[str, str]) -> str:
 
 
 def _better(scores: Scores, name: str, others: Sequence[str], groups: Mapping[str, str], least: float) -> str:
-    """The best of other variants that are better by `least` and by more than the standard error; else `name`."""
+    """The best of other variants that are better by `least` and by more than the standard error; else `name`. Of those
+    that are about as good as the best one, the first, which takes less time.
+    """
     changes = {one: difference(scores, one, scores, name, groups) for one in others if one != name}
     sound = [one for one, change in changes.items() if change.better and change.mean >= least]
-    return max(sound, key=scores.mean, default=name)
+    best = max(map(scores.mean, sound), default=0.0)
+    return next((one for one in sound if scores.mean(one) >= best - _SAME), name)
 
 
 def _gain(scores: Mapping[str, Scores], groups: Mapping[str, str]) -> float:

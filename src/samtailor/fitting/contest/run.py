@@ -53,6 +53,8 @@ class Contest(ContestState):
     """Of the adapter that was written last."""
     growing: list[Candidate] = field(default_factory=list)
     """Prompt candidates that more steps still make better."""
+    dropped: list[str] = field(default_factory=list)
+    """Names of the candidates that took part in the first round only."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -71,7 +73,9 @@ class Contest(ContestState):
                 self.schedule.reserve = self.comparison.reserve(self.schedule.process_left)
                 rows = self._rounds()
                 if rows:
-                    self.choice = choose(rows, self.groups, fallback=self.config.fallback)
+                    self.choice = choose(
+                        rows, self.groups, dropped=self.dropped, fallback=self.config.fallback
+                    )  # fmt: skip
                 self._after_choice()
                 self._refit(self._chosen(rows))
             else:
@@ -111,7 +115,7 @@ class Contest(ContestState):
         if made.dropped:
             self.plan.notes.append(f"After the first round {', '.join(made.dropped)} took no further part.")
         self.plan.evidence["earlier_rounds"] = made.earlier
-        self.growing = made.growing
+        self.growing, self.dropped = made.growing, made.dropped
         return made.rows
 
     def _after_choice(self) -> None:
