@@ -98,10 +98,10 @@ class Part:
             segmenters, self.tests[:JUDGED], classes=classes, prompt=prompt, store=self.store, regions=False
         )
         values = {name: one.values("miou") for name, one in evaluations.items()}
-        images = [row.image for row in evaluations["base"].rows]
-        _, low, high = metrics.paired_difference(values["auto"], values["base"], images)
+        groups = [row.group for row in evaluations["base"].rows]
+        _, low, high = metrics.paired_difference(values["auto"], values["base"], groups)
         means: dict[str, Any] = {name: float(np.mean(one)) for name, one in values.items()}
-        return means | {"interval": [low, high], "objects": len(images)}
+        return means | {"interval": [low, high], "objects": len(groups)}
 
     def _instances(self, classes: Sequence[str]) -> dict[str, float | None]:
         """Automatic mode: AP50 and count error; empty where the adapter has none, or segments one region."""
