@@ -22,12 +22,14 @@ if TYPE_CHECKING:
     from samtailor.structures import Features, Sample
     from samtailor.train.step import TrainingData
 
-MOST_IMAGES = 64
-"""Training images that the discriminant is computed on, spread over all of them: its quality no longer grows."""
+MOST_IMAGES = 32
+"""Training images that the discriminant is computed on, at most, spread over all of them. Their covariances are in memory
+together, since each is left out once.
+"""
 
 
 def fitted_linear_map(base: Base, data: TrainingData, companions: tuple[Companion, ...]) -> tuple[Tensor, Tensor]:
-    """Weight (C,) and bias () of the linear map of the classes of a fit.
+    """Weight (C,) and bias () of the linear map of the classes of a fit, from at most `MOST_IMAGES` images.
 
     Args:
         base: frozen base.
