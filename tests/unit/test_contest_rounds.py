@@ -151,9 +151,3 @@ def test_a_candidate_that_was_dropped_is_not_chosen_for_being_simple():
     assert choose(rows, {}).region.candidate.name == "tailor"
     assert choose(rows, {}, dropped=["tailor"]).region.candidate.name == "zoom"
     assert choose(rows[:1], {}, dropped=["tailor"]).region.candidate.name == "tailor"
-
-
-def test_of_plans_that_are_about_as_good_the_fastest_is_chosen():
-    assert choose([region("tailor", {"0": 0.5, "2": 0.698, "3": 0.70})], {}).region.variant == "2"
-    assert choose([region("tailor", {"0": 0.5, "2": 0.69, "3": 0.70})], {}).region.variant == "3"
-    assert choose([region("tailor", {"0": 0.695, "2": 0.698, "3": 0.70})], {}).region.variant == "0"

@@ -17,7 +17,6 @@ from samtailor.masks import metrics
 PART = "cross-validated"
 """What the judged images are, see `gate.Judged.part`."""
 _GAIN = 0.01  # score; a variant that costs more, or is less simple, must gain as much
-_SAME = 0.005  # score; variants closer than that are about as good
 _OFFSET_GAIN = 0.04  # the same for an offset of the map
 PROMPTED = ("click", "box")
 
@@ -176,13 +175,10 @@ def _with_offset(scores: Scores, plan: int, groups: Mapping[str, str]) -> str:
 
 
 def _better(scores: Scores, name: str, others: Sequence[str], groups: Mapping[str, str], least: float) -> str:
-    """The best of other variants that are better by `least` and by more than the standard error; else `name`. Of those
-    that are about as good as the best one, the first, which takes less time.
-    """
+    """The best of other variants that are better by `least` and by more than the standard error; else `name`."""
     changes = {one: difference(scores, one, scores, name, groups) for one in others if one != name}
     sound = [one for one, change in changes.items() if change.better and change.mean >= least]
-    best = max(map(scores.mean, sound), default=0.0)
-    return next((one for one in sound if scores.mean(one) >= best - _SAME), name)
+    return max(sound, key=scores.mean, default=name)
 
 
 def _gain(scores: Mapping[str, Scores], groups: Mapping[str, str]) -> float:
