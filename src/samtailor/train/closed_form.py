@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from samtailor.train.step import TrainingData
 
 MOST_IMAGES = 32
-"""Training images that the discriminant is computed on, at most, spread over all of them. Their covariances are in memory
-together, since each is left out once.
+"""Training images that the discriminant is computed on, at most, spread over all of them. Their covariances are in
+memory together, since each is left out once.
 """
 
 

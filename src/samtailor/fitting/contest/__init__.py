@@ -77,8 +77,8 @@ def fit_by_contest(
     made = split_in(out, config, samples, classes, split, False)
     train = made.pick(samples, "train")
     if not any(sample.of(classes) for sample in train):
-        wanted = ", ".join(classes)
-        raise DataError(f"There is nothing to train on: none of {len(train)} training images has a mask of {wanted}.")
+        named = ", ".join(classes)
+        raise DataError(f"There is nothing to train on: none of {len(train)} training images has a mask of {named}.")
     workers = processes(config, budget.total, by_name)
     alone = workers > 1 and not _can_be_sent(samples)
     budget.workers = workers = 1 if alone else workers
