@@ -157,6 +157,24 @@ def sizes_of(shown: Sequence[MarkedImage], zoom: float = 1.0) -> Sizes:
     return Sizes(float(width), float(height), float(area.min()), float(area.max()) * zoom**2)
 
 
+def linear_map_of(
+    base: Base, references: Sequence[MarkedImage], companions: tuple[Companion, ...]
+) -> tuple[Tensor, Tensor]:
+    """The discriminant of references on the grid of the mask logits, for an `adapters.linear_map.LinearMap`.
+
+    The references are read whole, without tiles.
+
+    Args:
+        base: frozen base.
+        references: what to find, and what not.
+        companions: whose maps are read beside the embedding.
+
+    Returns:
+        weight (C,) and bias () of the logits of the likeness.
+    """
+    return Discriminant.of(base, references, companions, tiles=1, fine=True).linear
+
+
 def build(
     base: Base, references: Sequence[MarkedImage], *, companion: str = AUTO, tiles: int | None = None
 ) -> MultiScale:
@@ -183,4 +201,4 @@ def build(
     return MultiScale(base, references, load_companion(companion, device), tiles)
 
 
-__all__ = ["AUTO", "MultiScale", "build"]
+__all__ = ["AUTO", "MultiScale", "build", "linear_map_of"]

@@ -13,7 +13,7 @@ from samtailor.data.augment import View
 from samtailor.data.transform import Frame
 from samtailor.errors import DataError
 from samtailor.matchers import MarkedImage
-from samtailor.matchers._discriminant import Discriminant
+from samtailor.matchers.multiscale import linear_map_of
 
 if TYPE_CHECKING:
     from samtailor.bases import Base
@@ -44,7 +44,7 @@ def fitted_linear_map(base: Base, data: TrainingData, companions: tuple[Companio
         raise DataError(f"There is nothing to train on: no training image has a mask of {', '.join(data.classes)}.")
     chosen = [shown[index] for index in np.linspace(0, len(shown) - 1, min(len(shown), MOST_IMAGES)).astype(int)]
     marked = [_marked(base, sample, data) for sample in chosen]
-    return Discriminant.of(base, marked, companions, tiles=1, fine=True).linear
+    return linear_map_of(base, marked, companions)
 
 
 def _marked(base: Base, sample: Sample, data: TrainingData) -> MarkedImage:
