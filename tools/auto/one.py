@@ -14,6 +14,9 @@ JUDGED = 40
 """Test images of clicks and of automatic instances, at most."""
 PROMPTS = {"clicks": "mask-center", "boxes": "mask-box"}
 
+_REGION_ALONE = {"prompt": None, "strength": {"click": 0.0, "box": 0.0}, "proposals": None, "parts": None}
+"""Decisions of a plan whose other parts are not needed."""
+
 
 @dataclass(frozen=True)
 class Part:
@@ -66,7 +69,7 @@ class Part:
                 variant = RegionVariant.of(row["variant"])
                 decision = {"candidate": row["candidate"], "steps": steps}
                 decision |= {"tiling": variant.plan, "offset": variant.offset}
-                other = {**plan, "decisions": {**plan["decisions"], "region": decision}}
+                other = {**plan, "decisions": {**plan["decisions"], **_REGION_ALONE, "region": decision}}
                 folders[row["candidate"]] = self._planned(other, row["candidate"])
         evaluations = evaluate_many(
             self._segmenters(folders), self.tests, classes=classes, prompt="none", store=self.store, regions=True
