@@ -49,7 +49,7 @@ ONLY ?=
 SOME := $(if $(ONLY),--only $(ONLY))
 RESULTS := bundled-base demo demo-seeds real-data few-shot-8 few-shot-every instances speed label-rate users-hour \
 	closer-look views presets companion find tailor-trials resident-order embedding-precision round-trips fuzzing faults \
-	base-sources base-training machine-faults cases two-processes bench auto offsets linear
+	base-sources base-training machine-faults cases two-processes bench auto offsets linear find-or-fit
 
 .PHONY: figures $(addprefix results-,$(RESULTS))
 
