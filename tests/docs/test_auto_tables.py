@@ -42,7 +42,7 @@ def test_regret_forecast_and_means_over_seeds():
     assert cells["am-sam"].value == pytest.approx(40)
     assert cells["regret"].value == pytest.approx(1)
     assert cells["chosen"] == "tailor 2"
-    assert made["regions"].rows["all-sets-8"]["auto"].value == pytest.approx(60)
+    assert made["regions"].rows["all-sets-8"]["auto"].value == pytest.approx(57.5)  # of sets: 65 and 50
     said = made["forecast"].rows["humans-8"]
     assert (said["runs"], said["within"]) == (2, 50)  # 5 and 1 points said, 4 and 5 came
     assert said["error"] == pytest.approx(2.5)

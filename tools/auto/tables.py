@@ -172,17 +172,34 @@ def _cost(rows: Sequence[Row]) -> Table:
 
 
 def _grouped(rows: Sequence[Row], cells: Callable[[Sequence[Row]], dict[str, Cell]]) -> dict[str, dict[str, Cell]]:
-    """One row per set and number of masks, and one over all sets per number of masks; empty ones are left out."""
+    """One row per set and number of masks, and one over all sets per number of masks; empty ones are left out.
+
+    Scores over all sets are means of those of the sets, which may have different numbers of seeds.
+    """
     made: dict[str, dict[str, Cell]] = {}
     for shots in sorted({row["shots"] for row in rows}):
         of_shots = [row for row in rows if row["shots"] == shots]
         names = [name for name in SETS if any(row["set"] == name for row in of_shots)]
+        by_set: list[dict[str, Cell]] = []
         for name in [*names, *([_ALL] if len(names) > 1 else [])]:
             group = [row for row in of_shots if name in (_ALL, row["set"])]
             if found := cells(group):
+                found |= _mean_of_sets(by_set) if name == _ALL else {}
+                by_set.append(found)
                 title = SETS[name][0] if name in SETS else name.capitalize()
                 made[f"{name.replace(' ', '-')}-{shots}"] = {"set": title, "shots": shots, **found}
     return made
+
+
+def _mean_of_sets(by_set: Sequence[dict[str, Cell]]) -> dict[str, Cell]:
+    """Means over the sets of the scores that every set has."""
+    shared = set.intersection(*(set(cells) for cells in by_set))
+    scores = {key: [cells[key] for cells in by_set] for key in sorted(shared)}
+    return {
+        key: Figure(value=float(np.mean([one.value for one in row])))
+        for key, row in scores.items()
+        if all(isinstance(one, Figure) and one.value is not None for one in row)
+    }
 
 
 def _by_row(rows: Sequence[Row], key: str, value: Callable[[Mapping[str, Any]], float]) -> list[float]:
