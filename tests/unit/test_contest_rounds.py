@@ -7,9 +7,12 @@ import pytest
 from samtailor.fitting.contest.budget import Budget
 from samtailor.fitting.contest.candidates import Candidate
 from samtailor.fitting.contest.choice import choose, survivors
+from samtailor.fitting.contest.fingerprint import DataFingerprint
 from samtailor.fitting.contest.rounds import gain, hold_rounds
 from samtailor.fitting.contest.schedule import Schedule, fair
 from samtailor.fitting.contest.scoring import Scores
+from samtailor.fitting.select_inference import PLANS
+from samtailor.structures import TilingPlan
 
 PLM = Candidate("plm", "plm", ("click", "box"), 1, "plm", 1000)
 MAP = Candidate("tailor", "map", ("region",), 2, "tailor", 300, fold_options={"members": 2})
@@ -151,3 +154,20 @@ def test_a_candidate_that_was_dropped_is_not_chosen_for_being_simple():
     assert choose(rows, {}).region.candidate.name == "tailor"
     assert choose(rows, {}, dropped=["tailor"]).region.candidate.name == "zoom"
     assert choose(rows[:1], {}, dropped=["tailor"]).region.candidate.name == "tailor"
+
+
+def test_small_objects_are_seen_in_tiles_unless_that_is_worse():
+    rows = [region("tailor", {"0": 0.70, "2": 0.695, "3": 0.695})]
+    assert choose(rows, {}).region.variant == "0"
+    assert choose(rows, {}, first_plan=2).region.variant == "2"
+    worse = [region("tailor", {"0": 0.70, "2": 0.65, "3": 0.60})]
+    assert choose(worse, {}, first_plan=2).region.variant == "0"
+    decoded = [region("tailor", {"0": 0.70, "2": 0.70, "3": 0.75})]
+    assert choose(decoded, {}, first_plan=2).region.variant == "3"
+
+
+@pytest.mark.parametrize(("side", "seconds", "plan"), [(0.1, 0.05, 2), (0.4, 0.05, 0), (0.1, 2.0, 0)])
+def test_tiles_come_first_for_small_objects_where_encoding_is_cheap(side, seconds, plan):
+    data = DataFingerprint(8, 9, {"a": 9}, 8, side, side, side, 0.0, 0.0, 2, (100, 100), seconds, 2)
+    assert data.first_plan == plan
+    assert plan in (0, PLANS.index(TilingPlan((1, 2))))

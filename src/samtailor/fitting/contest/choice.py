@@ -73,6 +73,7 @@ def choose(
     entries: Sequence[tuple[Candidate, int, Mapping[str, Scores]]],
     groups: Mapping[str, str],
     *,
+    first_plan: int = 0,
     dropped: Collection[str] = (),
     fallback: bool = True,
 ) -> Choice:
@@ -81,6 +82,7 @@ def choose(
     Args:
         entries: candidate, steps of its fits, and its scores by way of use.
         groups: group of each image.
+        first_plan: see `DataFingerprint`.
         dropped: names of candidates that took part in the first round only; one of them predicts without a prompt only
             if there is no other.
         fallback: let the base model answer where no candidate is better.
@@ -101,7 +103,10 @@ def choose(
         choice.table[way] = [_base_row(mine, groups), *(_row(row, BASE, groups) for row in rows)]
     if best is not None and any(choice.strength.values()):
         choice.prompt = best[0]
-    regions = [Entry(c, _planned(s["region"], groups), s["region"], steps) for c, steps, s in entries if "region" in s]
+    regions = [
+        Entry(c, _planned(s["region"], groups, first_plan), s["region"], steps)
+        for c, steps, s in entries if "region" in s
+    ]  # fmt: skip
     if regions:
         choice.region = simplest([one for one in regions if one.candidate.name not in dropped] or regions, groups)
         decisions.append(_region(choice.region, groups))
@@ -122,14 +127,16 @@ def simplest(entries: Sequence[Entry], groups: Mapping[str, str]) -> Entry:
 
 
 def survivors(
-    entries: Sequence[tuple[Candidate, int, Mapping[str, Scores]]], groups: Mapping[str, str]
+    entries: Sequence[tuple[Candidate, int, Mapping[str, Scores]]], groups: Mapping[str, str], first_plan: int = 0
 ) -> list[Candidate]:
     """Candidates that, in one of their ways of use, are not worse by more than the standard error than the best, or
     than the base model. One whose fits are complete does not drop those that more steps still make better.
     """
     kept: list[Candidate] = []
     for way in (*PROMPTED, "region"):
-        rows = [Entry(c, variant_of(way, s[way], groups), s[way], steps) for c, steps, s in entries if way in s]
+        rows = [
+            Entry(c, variant_of(way, s[way], groups, first_plan), s[way], steps) for c, steps, s in entries if way in s
+        ]
         if not rows:
             continue
         growing = [row for row in rows if row.steps < row.candidate.steps]
@@ -142,9 +149,9 @@ def survivors(
     return kept
 
 
-def variant_of(way: str, scores: Scores, groups: Mapping[str, str]) -> str:
+def variant_of(way: str, scores: Scores, groups: Mapping[str, str], first_plan: int = 0) -> str:
     """The variant that a candidate is judged by: a strength above 0, or a `RegionVariant`."""
-    return _planned(scores, groups) if way == "region" else _strength(scores)
+    return _planned(scores, groups, first_plan) if way == "region" else _strength(scores)
 
 
 def _strength(scores: Scores) -> str:
@@ -159,11 +166,12 @@ def untiled(scores: Scores, groups: Mapping[str, str]) -> str:
     return _with_offset(scores, 0, groups)
 
 
-def _planned(scores: Scores, groups: Mapping[str, str]) -> str:
-    """The best plan of tiled inference, each with its offset. More passes must be better than the whole image alone."""
-    plans = sorted({RegionVariant.of(name).plan for name in scores.values} - {0})
-    others = [_with_offset(scores, plan, groups) for plan in plans]
-    return _better(scores, untiled(scores, groups), others, groups, _GAIN)
+def _planned(scores: Scores, groups: Mapping[str, str], first: int) -> str:
+    """The best plan of tiled inference, each with its offset; the others must be better than the first one."""
+    plans = {RegionVariant.of(name).plan for name in scores.values}
+    first = first if first in plans else 0
+    others = [_with_offset(scores, plan, groups) for plan in sorted(plans - {first})]
+    return _better(scores, _with_offset(scores, first, groups), others, groups, _GAIN)
 
 
 def _with_offset(scores: Scores, plan: int, groups: Mapping[str, str]) -> str:

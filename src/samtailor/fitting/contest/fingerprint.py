@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from samtailor.fitting.select_inference import PLANS
 from samtailor.masks.rle import is_box
+from samtailor.structures import TilingPlan
 
 if TYPE_CHECKING:
     from samtailor.bases import Base
@@ -21,6 +23,12 @@ _TIMED = 3  # passes of the encoder; the fastest counts
 
 TOUCHING = 0.1
 """Share of the objects that touch or overlap another one, from which single objects need more than a region."""
+SMALL = 0.25
+"""Square root of the median area of the objects, as a share of that of the image, up to which they are small."""
+CHEAP = 0.3
+"""Seconds to encode an image, up to which tiles of small objects are used unless they are worse."""
+TILED = PLANS.index(TilingPlan((1, 2)))
+"""Number of the plan with the whole image and tiles."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +62,18 @@ class DataFingerprint:
     image_sizes: tuple[int, int]
     encode_seconds: float
     cores: int
+
+    @property
+    def small(self) -> bool:
+        """Whether the objects are small."""
+        return self.median_side <= SMALL
+
+    @property
+    def first_plan(self) -> int:
+        """Number of the plan of tiled inference (`select_inference.PLANS`) that the others must beat: the whole image,
+        or for small objects the whole image and tiles, if encoding is cheap.
+        """
+        return TILED if self.small and self.encode_seconds <= CHEAP else 0
 
     def to_json(self) -> dict[str, Any]:
         """As plain values."""

@@ -42,6 +42,7 @@ def hold_rounds(
     schedule: Schedule,
     groups: Mapping[str, str],
     hold: Callable[[Mapping[Candidate, int]], list[Row]],
+    first_plan: int = 0,
 ) -> Rounds:
     """Short fits of all candidates, longer ones of those that may be the best, and then, while they gain and there is
     time, still longer ones of the prompt candidates alone.
@@ -51,9 +52,10 @@ def hold_rounds(
         schedule: of the contest.
         groups: group of each image.
         hold: fits candidates on all folds for some steps.
+        first_plan: see `DataFingerprint`.
     """
     first = hold(schedule.first_round(fitted))
-    kept = survivors(first, groups)
+    kept = survivors(first, groups, first_plan)
     made = Rounds(first, [one.name for one in fitted if one not in kept])
     gains = {one: gain(scores, None, groups) for one, _, scores in first if one in kept and _prompted(one)}
     made.growing = [one for one, change in gains.items() if change.better]

@@ -74,7 +74,8 @@ class Contest(ContestState):
                 rows = self._rounds()
                 if rows:
                     self.choice = choose(
-                        rows, self.groups, dropped=self.dropped, fallback=self.config.fallback
+                        rows, self.groups, first_plan=self.data.first_plan, dropped=self.dropped,
+                        fallback=self.config.fallback,
                     )  # fmt: skip
                 self._after_choice()
                 self._refit(self._chosen(rows))
@@ -111,7 +112,7 @@ class Contest(ContestState):
         fitted = [one for one in self.candidates if one.method is not None]
         if not fitted or not self.folds:
             return []
-        made = hold_rounds(fitted, self.schedule, self.groups, self._round)
+        made = hold_rounds(fitted, self.schedule, self.groups, self._round, self.data.first_plan)
         if made.dropped:
             self.plan.notes.append(f"After the first round {', '.join(made.dropped)} took no further part.")
         self.plan.evidence["earlier_rounds"] = made.earlier

@@ -6,14 +6,12 @@ from samtailor.fitting.contest.candidates import Candidate, tailor
 from samtailor.fitting.contest.fingerprint import DataFingerprint
 from samtailor.train.config import FitConfig
 
-SMALL = 0.25
-"""Square root of the median area of the objects, as a share of that of the image, up to which it takes part."""
 CROP = 0.45
 
 
 def candidate(config: FitConfig, data: DataFingerprint) -> Candidate | None:
     """For one class of small objects."""
-    if len(data.classes) > 1 or data.median_side > SMALL:
+    if len(data.classes) > 1 or not data.small:
         return None
     return Candidate(
         "zoom", "region map trained on smaller crops", ("region",), rank=3, method="tailor", steps=300,
