@@ -49,7 +49,7 @@ ONLY ?=
 SOME := $(if $(ONLY),--only $(ONLY))
 RESULTS := bundled-base demo demo-seeds real-data few-shot-8 few-shot-every instances speed label-rate users-hour \
 	closer-look views presets companion find tailor-trials resident-order embedding-precision round-trips fuzzing faults \
-	base-sources base-training machine-faults cases two-processes bench auto offsets linear find-or-fit
+	base-sources base-training machine-faults cases two-processes bench auto offsets linear find-or-fit tiles
 
 .PHONY: figures $(addprefix results-,$(RESULTS))
 
@@ -130,6 +130,10 @@ results-find-or-fit: env
 results-offsets: export OMP_NUM_THREADS = 1
 results-offsets: env
 	$(BIN)/python tools/measure_offsets.py --data $(DATA) --data-open $(DATA_OPEN) --out $(RUNS)/offsets $(SOME)
+
+results-tiles: export OMP_NUM_THREADS = 1
+results-tiles: env
+	$(BIN)/python tools/measure_tiles.py --data $(DATA) --data-open $(DATA_OPEN) --out $(RUNS)/tiles $(SOME)
 
 results-linear: export OMP_NUM_THREADS = 1
 results-linear: env
