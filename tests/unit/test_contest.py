@@ -67,7 +67,7 @@ def test_a_contest_writes_one_adapter_and_its_plan(tmp_path, tiny_lite, tiny_sam
     assert plan["complete"]
     assert plan["decisions"]["region"]["candidate"] == "tailor"
     assert {row["candidate"] for row in plan["evidence"]["click"]} == {"base", "plm"}
-    assert {row["candidate"] for row in plan["evidence"]["region"]} >= {"tailor", "linear"}
+    assert "tailor" in {row["candidate"] for row in plan["evidence"]["region"]}
     decisions = {one["way"]: one for one in result.figures["comparison"]["decisions"]}
     assert set(decisions) == {"click", "box", "region"}
     assert decisions["click"]["objects"] == 5

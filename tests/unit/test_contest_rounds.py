@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from samtailor.fitting.contest.budget import Budget
-from samtailor.fitting.contest.candidates import Candidate
+from samtailor.fitting.contest.candidates import Candidate, all_candidates
 from samtailor.fitting.contest.choice import choose, survivors
 from samtailor.fitting.contest.fingerprint import DataFingerprint
 from samtailor.fitting.contest.rounds import gain, hold_rounds
@@ -13,6 +13,7 @@ from samtailor.fitting.contest.schedule import Schedule, fair
 from samtailor.fitting.contest.scoring import Scores
 from samtailor.fitting.select_inference import PLANS
 from samtailor.structures import TilingPlan
+from samtailor.train.config import FitConfig
 
 PLM = Candidate("plm", "plm", ("click", "box"), 1, "plm", 1000)
 MAP = Candidate("tailor", "map", ("region",), 2, "tailor", 300, fold_options={"members": 2})
@@ -171,3 +172,11 @@ def test_tiles_come_first_for_small_objects_where_encoding_is_cheap(side, second
     data = DataFingerprint(8, 9, {"a": 9}, 8, side, side, side, 0.0, 0.0, 2, (100, 100), seconds, 2)
     assert data.first_plan == plan
     assert plan in (0, PLANS.index(TilingPlan((1, 2))))
+
+
+@pytest.mark.parametrize(("budget", "takes_part"), [("40s", False), (None, True), ("10m", True)])
+def test_the_discriminant_alone_takes_part_if_there_is_time(budget, takes_part):
+    data = DataFingerprint(8, 9, {"a": 9}, 8, 0.1, 0.1, 0.1, 0.0, 0.0, 2, (100, 100), 0.1, 2)
+    made = {one.name for one in all_candidates(FitConfig(method="auto", budget=budget), data)}
+    assert ("linear" in made) == takes_part
+    assert made >= {"base", "plm", "tailor", "zoom"}

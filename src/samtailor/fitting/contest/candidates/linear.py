@@ -1,19 +1,23 @@
 """A linear discriminant of the frozen features alone, in closed form, for images without a prompt: the map of `find`.
 
-It takes a second, so it is compared even where the budget leaves no time for networks. The maps of the other candidates
-contain it, and are better on most data.
+The maps of the other candidates contain it, and are better on most data. Its fit takes a second, but its scores take as
+long as those of the others, so it takes part only where the budget is long enough.
 """
 
 from __future__ import annotations
 
+from samtailor.fitting.contest.budget import total_seconds
 from samtailor.fitting.contest.candidates import Candidate, tailor
 from samtailor.fitting.contest.fingerprint import DataFingerprint
 from samtailor.train.config import FitConfig
 
+LEAST = 90
+"""Seconds of the budget from which it takes part."""
+
 
 def candidate(config: FitConfig, data: DataFingerprint) -> Candidate | None:
-    """For one class; a map has one output."""
-    if len(data.classes) > 1:
+    """For one class, since a map has one output, and a budget of `LEAST` seconds or more."""
+    if len(data.classes) > 1 or total_seconds(config.budget) < LEAST:
         return None
     settings = {**tailor.SETTINGS, "options": {**tailor.OPTIONS, "members": 0}}
     return Candidate("linear", "linear discriminant", ("region",), rank=4, method="tailor", steps=1, settings=settings)
