@@ -49,9 +49,7 @@ def main() -> None:
             if not file.is_file():
                 row = _measure(name, seed, shots, options)
                 file.parent.mkdir(parents=True, exist_ok=True)
-            else:
-                row = _completed(json.loads(file.read_text(encoding="utf-8")), options)
-            file.write_text(json.dumps(row, indent=1), encoding="utf-8")
+                file.write_text(json.dumps(row, indent=1), encoding="utf-8")
             print(file, json.dumps(json.loads(file.read_text(encoding="utf-8"))["compare"]), flush=True)
     rows = _rows(options.out)
     if not options.quick and rows:
@@ -114,24 +112,6 @@ def _adapters(folders: Mapping[str, str | None]) -> dict[str, str]:
     """Label of each adapter of a contest to its folder, from the folders of a comparison."""
     split = ((key.split("/", 2), folder) for key, folder in folders.items())
     return {label: folder for (title, _, label), folder in split if title == "auto" and folder is not None}
-
-
-def _completed(row: dict[str, Any], options: argparse.Namespace) -> dict[str, Any]:
-    """A row of a run that was measured before boxes and intervals were, with both; the adapters must still be there."""
-    if all("boxes" in part for part in row["parts"].values()):
-        return row
-    from samtailor.bases import load_on
-    from samtailor.cache.embeddings import EmbeddingCache
-    from samtailor.data.dataset import open_dataset
-    from samtailor.data.split import Split
-
-    out = options.out / row["set"]
-    base, store, samples = load_on(row["base"]["name"], None), EmbeddingCache(), open_dataset(options.data / row["set"])
-    for label, part in row["parts"].items():
-        folder = out / "fits" / str(row["seed"]) / label / f"auto-{row['shots']}shots"
-        tests = Split.read(folder / "split.json").pick(samples, "test")
-        part |= Part(label, folder, samples, tests, base, store, 0).prompted()
-    return row
 
 
 def _rows(out: Path) -> list[dict[str, Any]]:

@@ -10,23 +10,18 @@ linear discriminant in closed form. Both are measured alone too, from one fit. I
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
-from contextlib import contextmanager
 from unittest.mock import patch
 
 import numpy as np
-import torch
-from torch import Tensor
+from torch import nn
 
 import results
 from measure_offsets import SETS, fitted, parser_of
 from results import Cell, Column, Figure, Table
-from samtailor.adapters.region_map import RegionMap
 from samtailor.bases import Base, load_base
 from samtailor.cache.embeddings import EmbeddingCache
 from samtailor.fitting.contest.region_variant import RegionVariant, threshold
 from samtailor.fitting.contest.scoring import region_scores
-from samtailor.structures import Features
 
 PARTS = {"networks": "Networks", "linear": "Linear", "both": "Mean of both"}
 VARIANTS = tuple(RegionVariant(plan, offset) for plan in (0, 2) for offset in (0, 1, 2))
@@ -65,8 +60,12 @@ def _rows(name: str, base: Base, store: EmbeddingCache, options: argparse.Namesp
     by_part: dict[str, list[dict[str, float]]] = {part: [] for part in PARTS}
     for seed in options.seeds:
         segmenter, tests, classes = fitted(name, seed, base, store, options)
+        region_map = segmenter.adapter("map")
+        whole = region_map.members, region_map.linear
         for part, found in by_part.items():
-            with _only(part), patch("samtailor.fitting.contest.region_variant.ALL", VARIANTS):
+            region_map.members = nn.ModuleList() if part == "linear" else whole[0]
+            region_map.linear = None if part == "networks" else whole[1]
+            with patch("samtailor.fitting.contest.region_variant.ALL", VARIANTS):
                 scores = region_scores(segmenter, tests, classes, store)
             found.append({one.name: results.percent(scores.mean(one.name)) for one in VARIANTS})
     rows: dict[str, dict[str, Cell]] = {}
@@ -78,20 +77,6 @@ def _rows(name: str, base: Base, store: EmbeddingCache, options: argparse.Namesp
         rows[f"{name}-{part}"] = cells
         print(name, part, found, flush=True)
     return rows
-
-
-@contextmanager
-def _only(part: str) -> Iterator[None]:
-    """Let region maps consist of one part."""
-
-    def logits(self: RegionMap, features: Features) -> Tensor:
-        if part == "networks" or self.linear is None:
-            return self.each(features).mean(dim=0)
-        linear = self.linear(features)
-        return linear if part == "linear" else (self.each(features).mean(dim=0) + linear) / 2
-
-    with torch.no_grad(), patch.object(RegionMap, "logits", logits):
-        yield
 
 
 if __name__ == "__main__":

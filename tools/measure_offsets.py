@@ -10,7 +10,7 @@ are drawn with the seed; other images are the test images. Fits are kept in RUNS
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -87,31 +87,56 @@ def fitted(
     name: str, seed: int, base: Base, store: EmbeddingCache, options: argparse.Namespace
 ) -> tuple[Segmenter, list[Sample], tuple[str, ...]]:
     """The map fitted on images drawn with a seed, the test images, and the classes."""
+    classes, settings = SETS[name][1], {**SETTINGS, "steps": options.steps}
+    _, tests, segmenter, classes = drawn_fit(
+        name, classes, seed, base, store, options, settings, f"{name}-{seed}-{options.shots}-{options.steps}"
+    )
+    return segmenter, tests, classes
+
+
+def drawn_fit(
+    name: str,
+    classes: tuple[str, ...] | None,
+    seed: int,
+    base: Base,
+    store: EmbeddingCache,
+    options: argparse.Namespace,
+    settings: Mapping[str, Any],
+    kept: str,
+) -> tuple[list[Sample], list[Sample], Segmenter, tuple[str, ...]]:
+    """A map fitted on images drawn with a seed.
+
+    Args:
+        name: of the data set.
+        classes: None for all.
+        seed: of the images and of the fit.
+        base, store: loaded base and its cached embeddings.
+        options: of `parser_of`.
+        settings: of the fit, with its steps.
+        kept: name of its folder, which is used again.
+
+    Returns:
+        training images, test images, the map, and the classes.
+    """
     folder = next(one for one in (options.data / name, options.data_open / name) if one.is_dir())
     samples = open_dataset(folder)
-    classes = SETS[name][1] or tuple(sorted({one.label for sample in samples for one in sample.annotations}))
+    classes = classes or tuple(sorted({one.label for sample in samples for one in sample.annotations}))
     usable = [sample for sample in samples if sample.of(classes)]
     order = np.random.default_rng(seed).permutation(len(usable))
     train = [usable[index] for index in order[: options.shots]]
     tests = [usable[index] for index in order[options.shots : options.shots + options.images]]
-    out = options.out / f"{name}-{seed}-{options.shots}-{options.steps}"
+    out = options.out / kept
     if not (out / artefact.METADATA).is_file():
-        _fit(out, folder, train, classes, seed, base, store, options.steps)
-    return artefact.load(out, base).segmenter, tests, classes
-
-
-def _fit(
-    out: Path, folder: Path, train: Sequence[Sample], classes: tuple[str, ...], seed: int, base: Base,
-    store: EmbeddingCache, steps: int,
-) -> None:  # fmt: skip
-    settings: dict[str, Any] = {
-        **SETTINGS, "data": str(folder), "classes": classes, "out": out, "seed": seed, "steps": steps, "warmup": 20,
-        "schedule": "cosine", "val": 0, "selection": "last", "fallback": False, "trackers": (), "views": 8,
-        "checkpoint_every": steps, "eval_every": steps,
-    }  # fmt: skip
-    config = resolve(FitConfig(method="tailor", **settings))
-    split = Split(train=tuple(sample.id for sample in train))
-    Run(config, out, train, classes, base, split, store, False, None, None).result()
+        steps = settings["steps"]
+        given: dict[str, Any] = {
+            **settings, "data": str(folder), "classes": classes, "out": out, "seed": seed, "warmup": 20,
+            "schedule": "cosine", "val": 0, "selection": "last", "fallback": False, "trackers": (), "views": 8,
+            "checkpoint_every": steps, "eval_every": steps,
+        }  # fmt: skip
+        split = Split(train=tuple(sample.id for sample in train))
+        config = resolve(FitConfig(method="tailor", **given))
+        Run(config, out, train, classes, base, split, store, False, None, None).result()
+    return train, tests, artefact.load(out, base).segmenter, classes
 
 
 def parser_of(name: str, about: str | None) -> argparse.ArgumentParser:
