@@ -49,7 +49,8 @@ ONLY ?=
 SOME := $(if $(ONLY),--only $(ONLY))
 RESULTS := bundled-base demo demo-seeds real-data few-shot-8 few-shot-every instances speed label-rate users-hour \
 	closer-look views presets companion find tailor-trials resident-order embedding-precision round-trips fuzzing faults \
-	base-sources base-training machine-faults cases two-processes bench auto offsets linear find-or-fit tiles
+	base-sources base-training machine-faults cases two-processes bench auto offsets linear find-or-fit tiles \
+	map-weights
 
 .PHONY: figures $(addprefix results-,$(RESULTS))
 
@@ -138,6 +139,10 @@ results-tiles: env
 results-linear: export OMP_NUM_THREADS = 1
 results-linear: env
 	$(BIN)/python tools/measure_linear.py --data $(DATA) --data-open $(DATA_OPEN) --out $(RUNS)/linear $(SOME)
+
+results-map-weights: export OMP_NUM_THREADS = 1
+results-map-weights: env
+	$(BIN)/python tools/measure_map_weights.py --data $(DATA) --data-open $(DATA_OPEN) --out $(RUNS)/linear $(SOME)
 
 results-companion: env
 	OMP_NUM_THREADS=1 $(BIN)/python tools/measure_companion.py --data $(DATA) --out $(RUNS)/companion $(SOME)

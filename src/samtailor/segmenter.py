@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from samtailor.adapters.boxed import within_boxes
 from samtailor.adapters.combined import exchanged_modules, has_fast_way, interpolated
 from samtailor.adapters.protocols import InsideAdapter, MapAdapter, OutputAdapter, TokenAdapter
 from samtailor.adapters.tiled import tiled_logits
@@ -16,7 +17,7 @@ from samtailor.bases.companions import Companion
 from samtailor.data.augment import UNTOUCHED, View
 from samtailor.data.transform import Frame
 from samtailor.errors import InputError
-from samtailor.structures import Batch, Features, InferenceSpec, Output, Prompts, Tokens
+from samtailor.structures import PROMPT_TYPES, Batch, Features, InferenceSpec, Output, Prompts, Tokens, way_of
 
 
 class Segmenter(nn.Module):
@@ -158,41 +159,53 @@ class Segmenter(nn.Module):
         if not self.encoder_frozen:
             if batch.images is None:
                 raise InputError("This method adapts the image encoder: its batches need `images`, not an embedding.")
-            if self.inference.strength_of(batch.prompts) == 0:
+            if self.base_answers(batch.prompts):
                 return self.base.decode(self.base.encode_image(batch.images), self.base.encode_prompts(batch.prompts))
             return self.decode(self.model.encode_image(batch.images), batch.prompts, fast=fast)
         if batch.features is None:
             raise InputError("This method needs batches with `features`, the embeddings of the images.")
         return self.decode(batch.features, batch.prompts, fast=fast)
 
-    def decode(self, features: Features, prompts: Prompts, *, fast: bool = False) -> Output:
+    def decode(
+        self, features: Features, prompts: Prompts, *, region: Tensor | None = None, fast: bool = False
+    ) -> Output:
         """Prompts of the model frame on embeddings to masks, through every adapter, at the strength of their type.
 
         Args:
             features: of B images, by `model.encode_image`; by `base.encode_image` where `base_answers`.
             prompts: P prompts for each of them.
+            region: logits (B, 1, h, w) of the map, if they are known already.
             fast: use the faster ways of decoder and adapters where they apply, see `Base.decode`. The result differs
                 by rounding.
         """
         if prompts.empty and self.maps:
             region_map = self._map()
-            return region_map.as_output(region_map.logits(features), features, prompts.shape[1])
+            logits = region_map.logits(features) if region is None else region
+            return region_map.as_output(logits, features, prompts.shape[1])
         if self.base_answers(prompts):
             return self.base.decode(features, self.base.encode_prompts(prompts), fast=fast)
-        strength = self.inference.strength_of(prompts)
         tokens = self.prompted(features, prompts, fast=fast)
-        return self.finished(self.model.decode(features, tokens, fast=fast), features, strength=strength)
+        return self.finished(self.model.decode(features, tokens, fast=fast), features, prompts, region=region)
 
     def base_answers(self, prompts: Prompts) -> bool:
-        """Whether the prediction for these prompts is that of the base model (strength 0).
+        """Whether the prediction for these prompts is that of the base model (`InferenceSpec.base_prompts`).
 
         Raises:
             InputError: it is, but this segmenter does not have the base model (`on_adapted_base`).
         """
-        answers = self.inference.strength_of(prompts) == 0
+        answers = way_of(prompts) in self.inference.base_prompts
         if answers and self._without_base:
             raise InputError("The base model answers prompts of this type. Use the base model for them.")
         return answers
+
+    def uses_map(self, prompt_type: str | None) -> bool:
+        """Whether predictions of this type, "click", "box" or without a prompt, contain the region map."""
+        if not self.maps or prompt_type not in PROMPT_TYPES:
+            return bool(self.maps)
+        weight = self.inference.map_weight.get(prompt_type)
+        if weight is not None:
+            return weight > 0
+        return self.inference.strength.get(prompt_type, 1.0) > 0 and bool(self._map().trained_gain.any())
 
     def predict_tiled(self, frame: Frame, see: Callable[[View], Features], prompts: int) -> Output:
         """Predict an image without a prompt by tiled inference (`inference.tiling`).
@@ -210,11 +223,13 @@ class Segmenter(nn.Module):
         """The part of `decode` before the mask decoder: encodes the prompts and applies the token adapters.
 
         Raises:
-            InputError: a strength between 0 and 1, and adapters that cannot be interpolated to the base model.
+            InputError: a strength below 1, and adapters that cannot be interpolated to the base model.
         """
         strength = self.inference.strength_of(prompts)
-        if 0 < strength < 1 and (len(self.inside) or len(self.outputs)):
+        if strength < 1 and (len(self.inside) or len(self.outputs)):
             raise InputError("Only adapters of prompts and maps can be interpolated to the base model.")
+        if strength == 0:
+            return self.model.encode_prompts(prompts)
         tokens = self.model.encode_prompts(self.transform_prompts(prompts) if self.transform_prompts else prompts)
         positions = self.model.positions() if self.tokens else None
         for name, adapter in self.tokens.items():
@@ -223,25 +238,25 @@ class Segmenter(nn.Module):
             tokens = changed if strength == 1 else interpolated(tokens, changed, strength)
         return tokens
 
-    def finished(
-        self, output: Output, features: Features, *, region: Tensor | None = None, strength: float | Tensor = 1.0
-    ) -> Output:
-        """The part of `decode` after the mask decoder: applies the map and the output adapters.
+    def finished(self, output: Output, features: Features, prompts: Prompts, *, region: Tensor | None = None) -> Output:
+        """The part of `decode` after the mask decoder: applies the map, the output adapters and the limit of boxes.
 
         Args:
             output: of the mask decoder.
             features: of B images.
+            prompts: P prompts for each of them, model frame.
             region: logits (B, 1, h, w) of the map, if they are known already.
-            strength: of the map, from 0 (base model) to 1.
         """
         if self.maps:
-            region_map, plain = self._map(), output.logits
-            output = region_map(output, features) if region is None else region_map.combine(output, region)
-            if isinstance(strength, Tensor) or strength != 1:
-                output = replace(output, logits=plain + strength * (output.logits - plain))
+            region_map, weight = self._map(), self.inference.weight_of(prompts)
+            gain = self.inference.strength_of(prompts) * region_map.trained_gain if weight is None else weight
+            output = region_map(output, features, gain) if region is None else region_map.combine(output, region, gain)
         for adapter in self.outputs.values():
             output = adapter(output)
-        return output
+        margin = self.inference.box_margin
+        if margin is None or prompts.boxes is None:
+            return output
+        return replace(output, logits=within_boxes(output.logits, prompts.boxes, margin, self.base.size))
 
     def on_adapted_base(self) -> Segmenter:
         """The same predictions by a segmenter whose base is `model`: every setting is kept.

@@ -29,6 +29,9 @@ OFFICIAL = ["image_embeddings", "point_coords", "point_labels", "mask_input", "h
 SAM2 = ["image_embed", "high_res_feats_0", "high_res_feats_1", *OFFICIAL[1:5]]
 
 
+OPTIONS = {"am-sam": {"calibration": "nonlinear"}, "tailor": {"width": 16, "members": 2, "companion": "auto"}}
+
+
 def moved(base, method, **options):
     """A segmenter of which every adapter changes the prediction."""
     torch.manual_seed(4)
@@ -40,12 +43,19 @@ def moved(base, method, **options):
 
 
 @pytest.fixture(
-    scope="module", params=[("sam", "plm"), ("sam", "am-sam"), ("sam2", "plm"), ("sam2", "am-sam"), ("lite", "plm")]
-)
+    scope="module",
+    params=[
+        ("sam", "plm"), ("sam", "am-sam"), ("sam2", "plm"), ("sam2", "am-sam"), ("lite", "plm"), ("sam", "tailor"),
+        ("lite", "tailor"),
+    ],
+)  # fmt: skip
 def exported(request, tmp_path_factory):
     family, method = request.param
     base = request.getfixturevalue(f"tiny_{family}")
-    segmenter = moved(base, method, **({"calibration": "nonlinear"} if method == "am-sam" else {}))
+    segmenter = moved(base, method, **OPTIONS.get(method, {}))
+    if method == "tailor":  # as from a contest: the map in clicks and boxes, and the limit of a box
+        strength, weight = {"click": 0.5, "box": 0.0}, {"click": 0.5, "box": 1.0}
+        segmenter.inference = replace(segmenter.inference, strength=strength, map_weight=weight, box_margin=0.1)
     folder = tmp_path_factory.mktemp("export") / "out"
     report = export(segmenter, folder, name="My disc", classes=["disc"], images=[disc_sample(1)])
     return SimpleNamespace(

@@ -215,7 +215,7 @@ def test_validation_of_a_segmenter_keeps_classes_apart(tiny_base, tiny_samples, 
     run = Run(tiny_base, few_a, store, tmp_path / "c", method="plm")
     by_label = {"a": (0.8, 0.9), "b": (0.2, 0.5)}
     monkeypatch.setattr(
-        "samtailor.train.validate._ious", lambda output, part: [by_label[label] for label in part.batch.labels]
+        "samtailor.train.validate.mask_ious", lambda output, part: [by_label[label] for label in part.batch.labels]
     )
     validation = validate(run.segmenter, run.held_out, 64, torch.device("cpu"))
     assert sorted(validation.labels) == ["a", "b", "b"]

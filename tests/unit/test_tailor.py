@@ -241,6 +241,7 @@ def test_each_part_of_a_map_is_prompted_once(tiny_base, tiny_samples):
     segmenter.inference = replace(segmenter.inference, part_threshold=0.0)
     assert promptless("it", "a")(predictor, None) == [ObjectPrompt(promptless=True, label="a")]
     logits[:] = -6.0
+    predictor.set_image(np.zeros((64, 64, 3), np.uint8))  # the map of an image is kept with it
     assert by_map("it", "a")(predictor, None) == []
 
 

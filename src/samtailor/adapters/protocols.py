@@ -48,10 +48,14 @@ class MapAdapter(Protocol):
     def as_output(self, logits: Tensor, features: Features, prompts: int = 1) -> Output:
         """Such logits, of any grid, as the output for P = `prompts` empty prompts, all equal."""
 
-    def __call__(self, output: Output, features: Features) -> Output:
-        """May change the masks of the decoder's output."""
+    @property
+    def trained_gain(self) -> Tensor:
+        """The gain that was trained, one for each mask token."""
 
-    def combine(self, output: Output, logits: Tensor) -> Output:
+    def __call__(self, output: Output, features: Features, gain: float | Tensor | None = None) -> Output:
+        """Add the logits of the class, times a gain (None: `trained_gain`), to those of the decoder's masks."""
+
+    def combine(self, output: Output, logits: Tensor, gain: float | Tensor | None = None) -> Output:
         """The same with the logits (B, 1, h, w) of the class at hand."""
 
 

@@ -118,22 +118,36 @@ class RegionMap(nn.Module):
         hyper = logits.new_ones(*logits.shape[:2], 1, 1)
         return Output(logits, expected_iou(logits.detach()), keys, logits, hyper, candidates=(0,))
 
-    def forward(self, output: Output, features: Features) -> Output:
-        """Add the map to the decoder's logits of a prompt: z + 10 w_m map, one gain w_m per mask token, initially 0.
+    def forward(self, output: Output, features: Features, gain: float | Tensor | None = None) -> Output:
+        """Add the map to the decoder's logits of a prompt: z + gain map (None: `trained_gain`).
 
         The map is detached and clamped: it is trained on regions alone, not on the single objects of prompts.
         """
-        if not torch.is_grad_enabled() and not self.map_gain.any():
+        gain = self.trained_gain if gain is None else gain
+        if not torch.is_grad_enabled() and not torch.as_tensor(gain).any():
             return output  # nothing would be added, and the map takes longer than the decoder
         with torch.no_grad():
             region = self.logits(features)
-        return self.combine(output, region)
+        return self.combine(output, region, gain)
 
-    def combine(self, output: Output, logits: Tensor) -> Output:
-        """`forward` with the logits (B, 1, h, w) of the map at hand."""
+    @property
+    def trained_gain(self) -> Tensor:
+        """Gain of each mask token, (4,): 10 w_m, with w_m initially 0."""
+        return _GAIN_SCALE * self.map_gain
+
+    def combine(self, output: Output, logits: Tensor, gain: float | Tensor | None = None) -> Output:
+        """`forward` with the logits (B, 1, h, w) of the map at hand.
+
+        Args:
+            output: of the mask decoder.
+            logits: of the map.
+            gain: one for all mask tokens, or one for each; None: `trained_gain`.
+        """
+        gain = self.trained_gain if gain is None else gain
         region = logits.detach().clamp(-LOGIT_LIMIT, LOGIT_LIMIT)
-        map_gain = _GAIN_SCALE * self.map_gain[: output.logits.shape[2]]
-        return replace(output, logits=output.logits + map_gain[:, None, None] * region[:, None])
+        if isinstance(gain, Tensor) and gain.dim():
+            gain = gain[: output.logits.shape[2], None, None]
+        return replace(output, logits=output.logits + gain * region[:, None])
 
 
 class _Network(Pyramid):

@@ -54,6 +54,9 @@ def summary_rows(meta: AdapterMeta) -> list[tuple[str, str]]:
         for name, value in inference.strength.items()
         if 0 < value < 1
     ]
+    rows += [(f"region map in a {name}", f"weight {value:g}") for name, value in inference.map_weight.items() if value]
+    if inference.box_margin is not None:
+        rows.append(("masks of a box", f"limited to it, enlarged by {100 * inference.box_margin:g} % on each side"))
     if inference.regions:
         rows.append(("output", "one region per image and class"))
     if promptless:

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from samtailor.adapters.boxed import within_boxes
 from samtailor.adapters.combined import interpolated
 from samtailor.bases import Base
 from samtailor.errors import InputError
@@ -82,31 +83,52 @@ class _Decoder(nn.Module):
             sparse = sparse + self.codes[row] * (kinds == label)
         return sparse
 
-    def predict(self, features: Features, tokens: Tokens, labels: Tensor) -> tuple[Tensor, Tensor]:
+    def predict(self, features: Features, tokens: Tokens, coords: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Low-resolution logits (1, M, h, w) and predicted IoU (1, M) of the candidates, or of the best one."""
         features, region = parted(self.segmenter, features)
-        segmenter, strengths = self.segmenter, self.segmenter.inference.strength
-        click, box = (strengths.get(name, 1.0) for name in PROMPT_TYPES)
-        if click == box == 0:  # the base model answers all prompts; no adapter is in the graph
+        segmenter, inference = self.segmenter, self.segmenter.inference
+        if len(inference.base_prompts) == len(PROMPT_TYPES):  # no adapter is in the graph
             return self._chosen(segmenter.base.decode(features, tokens))
         boxed = (labels >= 2).any().to(tokens.sparse.dtype)  # corners of a box have the labels 2 and 3
+        click, box = (inference.strength.get(name, 1.0) for name in PROMPT_TYPES)
         strength: float | Tensor = click if click == box else click + boxed * (box - click)
         plain = tokens
-        for adapter in segmenter.tokens.values():
+        for adapter in segmenter.tokens.values() if click or box else ():
             changed = adapter(tokens, features, self.model.positions())
             tokens = changed if click == box == 1 else interpolated(tokens, changed, strength)
-        output = segmenter.finished(self.model.decode(features, tokens), features, region=region, strength=strength)
+        output = self._with_map(self.model.decode(features, tokens), features, region, boxed)
+        for adapter in segmenter.outputs.values():
+            output = adapter(output)
         low, iou = self._chosen(output)
-        if 0 not in (click, box) or not (len(segmenter.inside) or len(segmenter.outputs)):
-            return low, iou  # interpolated to the base model, where its strength is 0
-        base_low, base_iou = self._chosen(segmenter.base.decode(features, plain))
-        if base_low.shape != low.shape:
+        if inference.base_prompts and (len(segmenter.inside) or len(segmenter.outputs)):
+            low, iou = self._base_for(boxed, self._chosen(segmenter.base.decode(features, plain)), (low, iou))
+        if inference.box_margin is None:
+            return low, iou
+        limited = within_boxes(low[:, None], _boxes(coords, labels), inference.box_margin, self.model.size)[:, 0]
+        return torch.where(boxed > 0, limited, low), iou
+
+    def _with_map(self, output: Output, features: Features, region: Tensor | None, boxed: Tensor) -> Output:
+        """The output with the region map, at the weights of clicks and boxes."""
+        if not any(self.segmenter.uses_map(name) for name in PROMPT_TYPES):
+            return output
+        region_map: Any = next(iter(self.segmenter.maps.values()))
+        inference, trained = self.segmenter.inference, region_map.trained_gain
+        gains = [
+            inference.strength.get(name, 1.0) * trained if weight is None else torch.full_like(trained, weight)
+            for name in PROMPT_TYPES for weight in [inference.map_weight.get(name)]
+        ]  # fmt: skip
+        logits = region_map.logits(features) if region is None else region
+        return region_map.combine(output, logits, gains[0] + boxed * (gains[1] - gains[0]))
+
+    def _base_for(self, boxed: Tensor, base: tuple[Tensor, Tensor], own: tuple[Tensor, Tensor]) -> tuple[Tensor, ...]:
+        """Masks and scores of the base model for the prompts that it answers; the adapter's for the others."""
+        if base[0].shape != own[0].shape:
             raise InputError(
                 "The base model answers some prompts of this adapter with another number of masks, which one ONNX file "
                 "cannot express. Export the base model and the adapter separately, or fit with --set fallback=false."
             )
-        by_base = boxed if box == 0 else 1 - boxed
-        return torch.where(by_base > 0, base_low, low), torch.where(by_base > 0, base_iou, iou)
+        by_base = boxed if "box" in self.segmenter.inference.base_prompts else 1 - boxed
+        return tuple(torch.where(by_base > 0, one, other) for one, other in zip(base, own, strict=True))
 
     def _chosen(self, output: Output) -> tuple[Tensor, Tensor]:
         """All candidates, or the best one."""
@@ -138,7 +160,7 @@ class Sam1Decoder(_Decoder):
         self, image_embeddings: Tensor, coords: Tensor, labels: Tensor, mask: Tensor, has_mask: Tensor, orig: Tensor
     ) -> tuple[Tensor, ...]:
         """Masks (1, M, height, width) logits, predicted IoU (1, M), low-resolution logits (1, M, h, w)."""
-        low, iou = self.predict(Features(image_embeddings), self.tokens(coords, labels, mask, has_mask), labels)
+        low, iou = self.predict(Features(image_embeddings), self.tokens(coords, labels, mask, has_mask), coords, labels)
         return self._full(low, orig), iou, low
 
     def _full(self, low: Tensor, orig: Tensor) -> Tensor:
@@ -172,7 +194,7 @@ class Sam2Decoder(_Decoder):
         self, embed: Tensor, high0: Tensor, high1: Tensor, coords: Tensor, labels: Tensor, mask: Tensor, has: Tensor
     ) -> tuple[Tensor, ...]:
         """Low-resolution logits (1, M, h, w) and predicted IoU (1, M)."""
-        return self.predict(Features(embed, (high0, high1)), self.tokens(coords, labels, mask, has), labels)
+        return self.predict(Features(embed, (high0, high1)), self.tokens(coords, labels, mask, has), coords, labels)
 
     def example(self) -> tuple[Tensor, ...]:
         """Inputs for tracing."""
@@ -211,6 +233,12 @@ def graphs(segmenter: Segmenter, *, single: bool) -> tuple[Any, Any]:
         f"Bases of type {kind!r} cannot be exported to ONNX: annotation programs have no interface for them. SAM, "
         "SAM 2, EdgeTAM and the tracker of SAM 3 can."
     )
+
+
+def _boxes(coords: Tensor, labels: Tensor) -> Tensor:
+    """The box (1, 1, 4) among points (1, N, 2) with their labels (1, N): zeros without one."""
+    corners = [(coords * (labels == label).unsqueeze(-1)).sum(dim=1) for label in (2, 3)]
+    return torch.cat(corners, dim=1).unsqueeze(1)
 
 
 @torch.no_grad()

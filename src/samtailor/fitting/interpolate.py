@@ -149,8 +149,7 @@ class _LeftOut(nn.Module):
         rows = [members[self._left_out[id]](features[row : row + 1]) for row, id in enumerate(batch.ids)]
         region: Tensor = torch.cat(rows)
         output = segmenter.model.decode(features, segmenter.prompted(features, batch.prompts))
-        strength = segmenter.inference.strength_of(batch.prompts)
-        return segmenter.finished(output, features, region=region, strength=strength)
+        return segmenter.finished(output, features, batch.prompts, region=region)
 
 
 __all__ = ["MASKS", "STRENGTHS", "Chosen", "as_new", "choose_strength", "judging_images"]

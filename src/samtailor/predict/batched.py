@@ -7,7 +7,8 @@ decoded in one pass with those of other such adapters. An adapter with modules i
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import count
 from typing import TYPE_CHECKING
 
 import torch
@@ -48,6 +49,10 @@ class PromptBatch:
     def stacked(self, predictor: Predictor) -> Prompts:
         """As tensors, in the frame of the current image."""
         return stack_prompts(self.prompts, (predictor.frame.height, predictor.frame.width))
+
+
+_Part = tuple[int, PromptBatch]
+"""Number of a batch, and some of its prompts."""
 
 
 @dataclass(frozen=True)
@@ -109,47 +114,48 @@ class BatchedDecoder:
         """The best masks of each batch, in order."""
         most = min(PROMPTS_PER_PASS, self._decode.prompts_per_pass(predictor.device))
         predicted: list[list[BestMask]] = [[] for _ in batches]
-        passes: list[tuple[list[int], list[Tokens]]] = []
+        passes: list[tuple[list[_Part], list[Tokens]]] = []
         for index, batch in enumerate(batches):
             if self._uses_shared_decoder(batch):
                 tokens = self._tokens(predictor, batch)
-                for sparse in tokens.sparse.split(most, dim=1):
-                    _add(passes, index, Tokens(sparse, tokens.dense), most)
+                for first, sparse in zip(count(0, most), tokens.sparse.split(most, dim=1), strict=False):
+                    part = replace(batch, prompts=batch.prompts[first : first + most])
+                    _add(passes, (index, part), Tokens(sparse, tokens.dense), most)
             else:
                 output = predictor.decode(batch.stacked(predictor), batch.adapter or BASE)
                 predicted[index].append(BestMask.of(output))
-        for indices, parts in passes:
-            sparse, start = torch.cat([part.sparse for part in parts], dim=1), 0
-            decoded = self._decode(predictor.features, Tokens(sparse, parts[0].dense))
-            for index, part in zip(indices, parts, strict=True):
-                rows = slice(start, start := start + part.sparse.shape[1])
-                predicted[index].append(self._best_of_rows(predictor, batches[index], decoded[rows]))
+        for parts, tokens_of in passes:
+            sparse, start = torch.cat([one.sparse for one in tokens_of], dim=1), 0
+            decoded = self._decode(predictor.features, Tokens(sparse, tokens_of[0].dense))
+            for index, part in parts:
+                rows = slice(start, start := start + len(part.prompts))
+                predicted[index].append(self._best_of_rows(predictor, part, decoded[rows]))
         return [BestMask.joined(parts) for parts in predicted]
 
     def _uses_shared_decoder(self, batch: PromptBatch) -> bool:
         """True for the base, and for adapters around it unless the prediction comes from their map alone."""
-        if batch.adapter is None or self._strength(batch) == 0:
+        if batch.adapter is None or self._base_answers(batch):
             return True
         segmenter = self._shared.get(batch.adapter)
         return segmenter is not None and not (segmenter.maps and batch.prompts[0].promptless)
 
     def _tokens(self, predictor: Predictor, batch: PromptBatch) -> Tokens:
-        prompts = predictor.frame.prompts(batch.stacked(predictor)).to(predictor.device)
-        if batch.adapter is None or self._strength(batch) == 0:
+        prompts = _in_frame(predictor, batch)
+        if batch.adapter is None or self._base_answers(batch):
             return predictor.base.encode_prompts(prompts)
         return self._shared[batch.adapter].prompted(predictor.features, prompts)
 
-    def _strength(self, batch: PromptBatch) -> float:
-        """Strength of the adapter for the prompts of a batch, see `InferenceSpec.strength`."""
-        if batch.adapter is None or batch.prompt_type is None:
-            return 1.0
-        return self._adapters[batch.adapter].inference.strength.get(batch.prompt_type, 1.0)
+    def _base_answers(self, batch: PromptBatch) -> bool:
+        """Whether the base model answers the prompts of a batch, see `InferenceSpec.base_prompts`."""
+        return batch.adapter is not None and batch.prompt_type in self._adapters[batch.adapter].inference.base_prompts
 
     def _best_of_rows(self, predictor: Predictor, batch: PromptBatch, rows: DecodedPrompts) -> BestMask:
-        adapter, strength = batch.adapter, self._strength(batch)
-        if adapter is not None and strength and (self._shared[adapter].outputs or self._shared[adapter].maps):
-            features = predictor.features_of(adapter)
-            return BestMask.of(self._shared[adapter].finished(rows.output(), features, strength=strength))
+        if batch.adapter is not None and not self._base_answers(batch):
+            segmenter = self._shared[batch.adapter]
+            if segmenter.outputs or segmenter.maps or segmenter.inference.box_margin is not None:
+                prompts, region = _in_frame(predictor, batch), predictor.region_of(batch.adapter, batch.prompt_type)
+                features = predictor.features_of(batch.adapter)
+                return BestMask.of(segmenter.finished(rows.output(), features, prompts, region=region))
         # the same choice as `Output.best_masks`, made before the logits of the other candidates are computed
         candidates = list(rows.candidates)
         scores, best = rows.iou[:, candidates].max(dim=1)
@@ -157,23 +163,28 @@ class BatchedDecoder:
         return BestMask(scores.float(), rows.logits(chosen)[:, 0].float(), lambda: rows.keys)
 
 
-def _add(passes: list[tuple[list[int], list[Tokens]]], index: int, tokens: Tokens, most: int) -> None:
+def _in_frame(predictor: Predictor, batch: PromptBatch) -> Prompts:
+    """The prompts of a batch in the model frame."""
+    return predictor.frame.prompts(batch.stacked(predictor)).to(predictor.device)
+
+
+def _add(passes: list[tuple[list[_Part], list[Tokens]]], part: _Part, tokens: Tokens, most: int) -> None:
     """Add the tokens to a pass with the same number of tokens per prompt and the same dense prompt, or start one.
 
     Args:
-        passes: number of the batch and tokens of each part.
-        index: of the batch.
-        tokens: of at most `most` prompts.
+        passes: parts of batches and the tokens of each.
+        part: number of the batch, and at most `most` of its prompts.
+        tokens: of these prompts.
         most: prompts of one pass.
     """
-    for indices, parts in passes:
-        fits = sum(part.sparse.shape[1] for part in parts) + tokens.sparse.shape[1] <= most
-        same_length = parts[0].sparse.shape[2] == tokens.sparse.shape[2]
-        if fits and same_length and torch.equal(parts[0].dense, tokens.dense):
-            indices.append(index)
-            parts.append(tokens)
+    for parts, tokens_of in passes:
+        fits = sum(one.sparse.shape[1] for one in tokens_of) + tokens.sparse.shape[1] <= most
+        same_length = tokens_of[0].sparse.shape[2] == tokens.sparse.shape[2]
+        if fits and same_length and torch.equal(tokens_of[0].dense, tokens.dense):
+            parts.append(part)
+            tokens_of.append(tokens)
             return
-    passes.append(([index], [tokens]))
+    passes.append(([part], [tokens]))
 
 
 def stack_prompts(prompts: Sequence[ObjectPrompt], size: tuple[int, int]) -> Prompts:

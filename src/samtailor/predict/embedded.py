@@ -45,6 +45,7 @@ class EmbeddedImage:
         self._adapter_features: dict[str, Features] = {}
         self._view_features: dict[str, Features] = {}
         self._maps: dict[tuple[str, str], tuple[Tensor, ...]] = {}  # by companion and view
+        self._regions: dict[str, Tensor] = {}  # logits of the maps of adapters
         self._image: Callable[[], np.ndarray] | None = None
         self._sample: Sample | None = None
         self._frame: Frame | None = None
@@ -96,13 +97,13 @@ class EmbeddedImage:
             raise InputError(f"A predictor holds one image: expected features of one row, got {len(features)}.")
         self._frame = Frame.of(self.base, height, width)
         self._features = features.to(self.device, torch.float32)
-        self._adapter_features, self._view_features, self._maps = {}, {}, {}
+        self._adapter_features, self._view_features, self._maps, self._regions = {}, {}, {}, {}
         self._image, self._sample = image, None
 
     def reset_image(self) -> None:
         """Drop the current image."""
         self._features = self._frame = self._image = self._sample = None
-        self._adapter_features, self._view_features, self._maps = {}, {}, {}
+        self._adapter_features, self._view_features, self._maps, self._regions = {}, {}, {}, {}
 
     @property
     def features(self) -> Features:

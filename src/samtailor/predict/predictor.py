@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.nn import functional as F
 
 from samtailor.bases import Base, load_on
@@ -22,7 +23,7 @@ from samtailor.predict.postprocessing import masks_of
 from samtailor.predict.pretrained import adapters_of
 from samtailor.registry import BUNDLED_BASE
 from samtailor.segmenter import Segmenter
-from samtailor.structures import Features, Output, Prompts
+from samtailor.structures import Features, Output, Prompts, way_of
 
 if TYPE_CHECKING:
     from samtailor.cache.embeddings import EmbeddingCache
@@ -118,6 +119,7 @@ class Predictor(FindsObjects):
         for kept in (self._adapter_features, self._view_features):
             kept.update({key: features.to(self.device) for key, features in kept.items()})
         self._maps = {key: tuple(one.to(self.device) for one in maps) for key, maps in self._maps.items()}
+        self._regions = {name: one.to(self.device) for name, one in self._regions.items()}
         return self
 
     def add_adapter(self, name: str, adapter: Segmenter | str | Path) -> None:
@@ -155,6 +157,7 @@ class Predictor(FindsObjects):
         self.segmenter(name)
         del self._segmenters[name]
         self._adapter_features.pop(name, None)
+        self._regions.pop(name, None)
 
     def segmenter(self, name: str) -> Segmenter:
         """The segmenter of an adapter.
@@ -235,7 +238,25 @@ class Predictor(FindsObjects):
             return self.base.decode(self.features, self.base.encode_prompts(prompts))
         if prompts.empty and segmenter.maps and not segmenter.inference.tiling.plain:
             return segmenter.predict_tiled(self.frame, lambda view: self.view_features(view, adapter), prompts.shape[1])
-        return segmenter.decode(self.features_of(adapter), prompts)
+        region = self.region_of(adapter, way_of(prompts))
+        return segmenter.decode(self.features_of(adapter), prompts, region=region)
+
+    @torch.no_grad()
+    def region_of(self, adapter: str, prompt_type: str | None) -> Tensor | None:
+        """Logits (1, 1, h, w) of the map of an adapter for the current image, kept with it.
+
+        None where the adapter has no map, or prompts of this type do not use it.
+
+        Raises:
+            InputError: no adapter of this name, or its companion needs the image itself.
+        """
+        segmenter = self.segmenter(adapter)
+        if not segmenter.maps or not segmenter.uses_map(prompt_type):
+            return None
+        if adapter not in self._regions:
+            region_map: Any = next(iter(segmenter.maps.values()))
+            self._regions[adapter] = region_map.logits(self.features_of(adapter))
+        return self._regions[adapter]
 
     @torch.no_grad()
     def predict(

@@ -81,12 +81,18 @@ class InferenceSpec:
         strength: "click" and "box" to the interpolation between the base model (0) and the adapter (1) for prompts of
             that type; 1 if it is missing. With 0 the prediction is exactly that of the base model. "instances" may be
             0: the base model segments the objects of learned proposals.
+        map_weight: "click" and "box" to the weight, 0 or more, with which the logits of the region map are added to
+            those of the decoder for prompts of that type; the gain that the map was trained with, times the strength,
+            if it is missing.
+        box_margin: masks of a prompt with a box are limited to the box, enlarged on each side by this share of its
+            width and height; None: no limit.
         postprocess: way of use (one of `WAYS`) to what is done to its masks; nothing if it is missing.
         exclusive: pairs of classes that compete for a pixel without a prompt, since their labels never overlap, see
             `predict.competition`.
 
     Raises:
-        InputError: an unknown type of prompt or way of use, or a strength or threshold outside [0, 1].
+        InputError: an unknown type of prompt or way of use, a strength or threshold outside [0, 1], or a weight or
+            margin below 0.
     """
 
     __pydantic_config__: ClassVar = {"extra": "forbid"}
@@ -100,6 +106,8 @@ class InferenceSpec:
     part_threshold: float = 0.0
     tiling: TilingPlan = TilingPlan()
     strength: Mapping[str, float] = field(default_factory=dict)
+    map_weight: Mapping[str, float] = field(default_factory=dict)
+    box_margin: float | None = None
     postprocess: Mapping[str, Postprocess] = field(default_factory=dict)
     exclusive: tuple[tuple[str, str], ...] = ()
 
@@ -115,11 +123,16 @@ class InferenceSpec:
                     "A strength is a number from 0 (base model) to 1 (adapter) for click or box, and 0 or 1 for "
                     f"instances; got {name}={value}."
                 )
+        for name, value in self.map_weight.items():
+            if name not in PROMPT_TYPES or not value >= 0:
+                raise InputError(f"map_weight is a number of 0 or more for click or box, got {name}={value}.")
+        if self.box_margin is not None and not self.box_margin >= 0:
+            raise InputError(f"box_margin is a number of 0 or more, or null, got {self.box_margin}.")
 
     @property
     def base_prompts(self) -> tuple[str, ...]:
-        """Types of prompts that the base model answers, because their strength is 0."""
-        return tuple(name for name in PROMPT_TYPES if self.strength.get(name, 1.0) == 0)
+        """Types of prompts that the base model answers: their strength is 0, and nothing else changes its masks."""
+        return tuple(name for name in PROMPT_TYPES if self.strength.get(name, 1.0) == 0 and not self._changed(name))
 
     @property
     def base_instances(self) -> bool:
@@ -129,6 +142,15 @@ class InferenceSpec:
     def strength_of(self, prompts: Prompts) -> float:
         """Strength for prompts: that of boxes if they have one, else that of clicks; 1 for the empty prompt."""
         return self.strength.get(way_of(prompts), 1.0) if not prompts.empty else 1.0
+
+    def weight_of(self, prompts: Prompts) -> float | None:
+        """Weight of the region map for prompts, of the type as in `strength_of`; None: its trained gain."""
+        return self.map_weight.get(way_of(prompts))
+
+    def _changed(self, prompt_type: str) -> bool:
+        """Whether map or box change the masks of the base model."""
+        limited = prompt_type == "box" and self.box_margin is not None
+        return limited or self.map_weight.get(prompt_type, 0.0) > 0
 
     def postprocess_of(self, way: str) -> Postprocess:
         """What is done to the masks of a way of use: nothing where the base model answers a click or a box."""

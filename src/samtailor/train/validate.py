@@ -99,7 +99,7 @@ def validate(segmenter: nn.Module, feed: Feed, at_most: int, device: torch.devic
     images: list[str] = []
     with torch.no_grad():
         for part in feed.held_out(at_most):
-            pairs += _ious(segmenter(part.batch.to(device)), part)
+            pairs += mask_ious(segmenter(part.batch.to(device)), part)
             labels += part.batch.labels
             images += part.batch.ids
     segmenter.train(training)
@@ -107,7 +107,8 @@ def validate(segmenter: nn.Module, feed: Feed, at_most: int, device: torch.devic
     return Validation(chosen, oracle, tuple(labels), tuple(images))
 
 
-def _ious(output: Output, part: HeldOut) -> list[tuple[float, float]]:
+def mask_ious(output: Output, part: HeldOut) -> list[tuple[float, float]]:
+    """For each mask the IoU of the candidate of highest predicted IoU, and the highest IoU among the candidates."""
     best = output.candidate_iou()[:, 0].argmax(dim=1).tolist()
     pairs = []
     for logits, index, mask, (height, width) in zip(
@@ -130,4 +131,4 @@ def _bounds(interval: metrics.Interval) -> list[float] | None:
     return None if math.isnan(low) else [low, high]
 
 
-__all__ = ["Validation", "validate"]
+__all__ = ["Validation", "mask_ious", "validate"]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from samtailor import artefact
 from samtailor.errors import ArtefactError
+from samtailor.fitting.contest.prompt_variant import PromptVariant, applied
 from samtailor.fitting.folder import HISTORY
 from samtailor.structures import InferenceSpec, TilingPlan
 from samtailor.train.config import FitConfig
@@ -26,7 +27,7 @@ def assembled(
     region: Path | None,
     prompt: Path | None,
     *,
-    strength: Mapping[str, float],
+    variants: Mapping[str, PromptVariant],
     tiling: TilingPlan,
     offset: float = 0.0,
 ) -> tuple[Segmenter, artefact.AdapterMeta]:
@@ -36,7 +37,7 @@ def assembled(
         base: of both.
         region: folder of a fit with a region map; None for none.
         prompt: folder of a fit with a prompt learning module; None for none.
-        strength: see `InferenceSpec`.
+        variants: how clicks and boxes are answered.
         tiling: of the region map.
         offset: is added to the logits of the region map.
 
@@ -54,8 +55,7 @@ def assembled(
     if region is not None and offset:
         region_map: Any = segmenter.adapter("map")
         region_map.add_offset(offset)
-    others = {name: value for name, value in strength.items() if value != 1}
-    segmenter.inference = replace(segmenter.inference, strength=others, tiling=tiling)
+    segmenter.inference = applied(replace(segmenter.inference, tiling=tiling), variants)
     return segmenter, loaded.meta
 
 

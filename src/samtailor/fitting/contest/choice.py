@@ -9,6 +9,7 @@ from typing import Any
 
 from samtailor.fitting.contest.candidates import Candidate
 from samtailor.fitting.contest.cross_validation import difference
+from samtailor.fitting.contest.prompt_variant import PromptVariant
 from samtailor.fitting.contest.region_variant import RegionVariant
 from samtailor.fitting.contest.scoring import BASE, Scores
 from samtailor.fitting.gate import Decision, Judged, decide
@@ -16,7 +17,8 @@ from samtailor.masks import metrics
 
 PART = "cross-validated"
 """What the judged images are, see `gate.Judged.part`."""
-_GAIN = 0.01  # score; a variant that costs more, or is less simple, must gain as much
+GAIN = 0.01
+"""Score; a variant that costs more, or is less simple, must gain as much."""
 _OFFSET_GAIN = 0.04  # the same for an offset of the map
 PROMPTED = ("click", "box")
 
@@ -51,7 +53,7 @@ class Choice:
         decisions: of the gate.
         region: candidate that predicts without a prompt; None if there is none.
         prompt: candidate that answers clicks or boxes; None: the base model.
-        strength: "click" and "box" to the strength of the adapter.
+        prompts: "click" and "box" to how they are answered.
         table: by way of use, the rows of all candidates, for plan.json.
         entries: by way of use, the candidate that was compared with the base model, or the chosen region.
     """
@@ -59,9 +61,14 @@ class Choice:
     decisions: tuple[Decision, ...] = ()
     region: Entry | None = None
     prompt: Candidate | None = None
-    strength: dict[str, float] = field(default_factory=dict)
+    prompts: dict[str, PromptVariant] = field(default_factory=dict)
     table: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     entries: dict[str, Entry] = field(default_factory=dict)
+
+    @property
+    def strength(self) -> dict[str, float]:
+        """ "click" and "box" to the strength of the prompt adapter."""
+        return {way: one.strength for way, one in self.prompts.items()}
 
     @property
     def prompt_steps(self) -> int:
@@ -95,12 +102,11 @@ def choose(
         if not rows or best is None:
             continue
         mine = next((row for row in rows if row.candidate is best[0]), rows[0])
-        decision = _decided(way, mine, groups)
-        decision = decision if fallback or decision.answers == "adapter" else replace(decision, answers="adapter")
-        choice.strength[way] = float(mine.variant) if decision.answers == "adapter" else 0.0
+        decision = decided(way, mine, groups, fallback=fallback)
+        choice.prompts[way] = PromptVariant.of(mine.variant if decision.answers == "adapter" else BASE)
         decisions.append(decision)
         choice.entries[way] = mine
-        choice.table[way] = [_base_row(mine, groups), *(_row(row, BASE, groups) for row in rows)]
+        choice.table[way] = [_base_row(mine, groups), *(compared_row(row, BASE, groups) for row in rows)]
     if best is not None and any(choice.strength.values()):
         choice.prompt = best[0]
     regions = [
@@ -111,7 +117,7 @@ def choose(
         choice.region = simplest([one for one in regions if one.candidate.name not in dropped] or regions, groups)
         decisions.append(_region(choice.region, groups))
         choice.entries["region"] = choice.region
-        choice.table["region"] = [_row(row, "0", groups) for row in regions]
+        choice.table["region"] = [compared_row(row, "0", groups) for row in regions]
     choice.decisions = tuple(decisions)
     return choice
 
@@ -158,7 +164,7 @@ def _strength(scores: Scores) -> str:
     """The best strength above 0; full strength unless another one gains enough."""
     strengths = [name for name in scores.values if name != BASE]
     full, best = strengths[0], max(strengths, key=scores.mean)
-    return best if scores.mean(best) >= scores.mean(full) + _GAIN else full
+    return best if scores.mean(best) >= scores.mean(full) + GAIN else full
 
 
 def untiled(scores: Scores, groups: Mapping[str, str]) -> str:
@@ -171,7 +177,7 @@ def _planned(scores: Scores, groups: Mapping[str, str], first: int) -> str:
     plans = {RegionVariant.of(name).plan for name in scores.values}
     first = first if first in plans else 0
     others = [_with_offset(scores, plan, groups) for plan in sorted(plans - {first})]
-    return _better(scores, _with_offset(scores, first, groups), others, groups, _GAIN)
+    return better_variant(scores, _with_offset(scores, first, groups), others, groups, GAIN)
 
 
 def _with_offset(scores: Scores, plan: int, groups: Mapping[str, str]) -> str:
@@ -179,10 +185,12 @@ def _with_offset(scores: Scores, plan: int, groups: Mapping[str, str]) -> str:
     one on all images, and with fewer steps a map is more cautious.
     """
     others = [name for name in scores.values if RegionVariant.of(name).plan == plan]
-    return _better(scores, RegionVariant(plan).name, others, groups, _OFFSET_GAIN)
+    return better_variant(scores, RegionVariant(plan).name, others, groups, _OFFSET_GAIN)
 
 
-def _better(scores: Scores, name: str, others: Sequence[str], groups: Mapping[str, str], least: float) -> str:
+def better_variant(
+    scores: Scores, name: str, others: Sequence[str], groups: Mapping[str, str], least: float = GAIN
+) -> str:
     """The best of other variants that are better by `least` and by more than the standard error; else `name`."""
     changes = {one: difference(scores, one, scores, name, groups) for one in others if one != name}
     sound = [one for one, change in changes.items() if change.better and change.mean >= least]
@@ -199,11 +207,20 @@ def _gain(scores: Mapping[str, Scores], groups: Mapping[str, str]) -> float:
     return sum(gains)
 
 
-def _decided(way: str, one: Entry, groups: Mapping[str, str]) -> Decision:
+def decided(way: str, one: Entry, groups: Mapping[str, str], *, fallback: bool = True) -> Decision:
+    """The decision of the gate about the variant of an entry, against the base model.
+
+    Args:
+        way: "click" or "box".
+        one: with the scores of the base model among its variants.
+        groups: group of each image.
+        fallback: as of `choose`.
+    """
     images = tuple(one.scores.images)
     names = tuple(groups.get(id, id) for id in images)
     new, base = (tuple(one.scores.values[variant]) for variant in (one.variant, BASE))
-    return decide(Judged(way, images, names, new, base, part=PART))
+    decision = decide(Judged(way, images, names, new, base, part=PART))
+    return decision if fallback or decision.answers == "adapter" else replace(decision, answers="adapter")
 
 
 def _region(one: Entry, groups: Mapping[str, str]) -> Decision:
@@ -219,7 +236,7 @@ def _base_row(one: Entry, groups: Mapping[str, str]) -> dict[str, Any]:
     return {"candidate": "base", "variant": BASE, "steps": 0, "mean": mean, "interval": _bounds(low, high)}
 
 
-def _row(one: Entry, reference: str, groups: Mapping[str, str]) -> dict[str, Any]:
+def compared_row(one: Entry, reference: str, groups: Mapping[str, str]) -> dict[str, Any]:
     """A row of plan.json: the mean of each variant, and the difference to a reference variant of the same scores."""
     names = [groups.get(id, id) for id in one.scores.images]
     mean, low, high = metrics.bootstrap(one.scores.values[one.variant], names)
@@ -240,4 +257,18 @@ def _bounds(low: float, high: float) -> list[float] | None:
     return None if math.isnan(low) else [low, high]
 
 
-__all__ = ["PART", "PROMPTED", "Choice", "Entry", "choose", "simplest", "survivors", "untiled", "variant_of"]
+__all__ = [
+    "GAIN",
+    "PART",
+    "PROMPTED",
+    "Choice",
+    "Entry",
+    "better_variant",
+    "choose",
+    "compared_row",
+    "decided",
+    "simplest",
+    "survivors",
+    "untiled",
+    "variant_of",
+]

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from samtailor.errors import InputError
+from samtailor.fitting.contest.prompt_variant import PromptVariant
 from samtailor.limits import MALFORMED
 from samtailor.registry import find, names
-from samtailor.structures import Postprocess
+from samtailor.structures import PROMPT_TYPES, Postprocess
 
 SCHEMA = 1
 
@@ -23,9 +25,10 @@ class ContestPlan:
     Args:
         fingerprint: see `DataFingerprint`.
         decisions: by part of the adapter, "region" and "prompt": None, or candidate, steps and, for the region, the
-            number of the plan of tiled inference and the offset of the map's logits; "strength": strength of click and
-            box; "exclusive": pairs of classes that compete for a pixel; "proposals": None where single objects are
-            parts of the region, or the settings of learned proposals (`contest.instances`).
+            number of the plan of tiled inference and the offset of the map's logits; "strength", "map_weight" and
+            "box_margin": how click and box are answered, see `InferenceSpec`; "exclusive": pairs of classes that
+            compete for a pixel; "proposals": None where single objects are parts of the region, or the settings of
+            learned proposals (`contest.instances`).
         evidence: by way of use, one row per candidate with its out-of-fold scores.
         budget: what the contest was given and has used.
         notes: sentences.
@@ -70,7 +73,7 @@ class ContestPlan:
         # a mistake is reported before any fit
         _ = (
             plan.part("prompt"),
-            plan.strength,
+            plan.prompts,
             plan.tiling,
             plan.offset,
             plan.postprocess,
@@ -98,19 +101,29 @@ class ContestPlan:
         return value
 
     @property
-    def strength(self) -> dict[str, float]:
-        """Strength of click and box, checked.
+    def prompts(self) -> dict[str, PromptVariant]:
+        """How click and box are answered, checked.
 
         Raises:
-            InputError: not numbers from 0 to 1.
+            InputError: strengths that are not numbers from 0 to 1, or a weight or margin that is not 0 or more.
         """
-        value = self.decisions.get("strength", {})
-        known = isinstance(value, Mapping) and set(value) <= {"click", "box"}
-        if not known or not all(isinstance(one, int | float) and 0 <= one <= 1 for one in value.values()):
-            raise InputError(
-                f"plan, decisions.strength: expected click and box with numbers from 0 to 1, got {value!r}."
-            )
-        return {name: float(one) for name, one in value.items()}
+        strength, weight = self._by_prompt("strength", 1.0), self._by_prompt("map_weight", math.inf)
+        margin = self.decisions.get("box_margin")
+        if margin is not None and not _number(margin, math.inf):
+            raise InputError(f"plan, decisions.box_margin: expected null or a number of 0 or more, got {margin!r}.")
+        return {
+            way: PromptVariant(strength.get(way, 0.0), weight.get(way, 0.0), margin if way == "box" else None)
+            for way in PROMPT_TYPES
+            if way in strength or way in weight or (way == "box" and margin is not None)
+        }
+
+    def _by_prompt(self, name: str, most: float) -> dict[str, float]:
+        value = self.decisions.get(name, {})
+        known = isinstance(value, Mapping) and set(value) <= set(PROMPT_TYPES)
+        if not known or not all(_number(one, most) for one in value.values()):
+            allowed = f"from 0 to {most:g}" if math.isfinite(most) else "of 0 or more"
+            raise InputError(f"plan, decisions.{name}: expected click and box with numbers {allowed}, got {value!r}.")
+        return {way: float(one) for way, one in value.items()}
 
     @property
     def exclusive(self) -> tuple[tuple[str, str], ...] | None:
@@ -190,6 +203,8 @@ class ContestPlan:
             value = self.decisions.get(part)
             lines.append(f"{part.capitalize()}: {'the base model' if value is None else _listed(value)}.")
         lines.append(f"Strength: {_listed(self.decisions.get('strength', {})) or 'none'}.")
+        for way, one in self.prompts.items():
+            lines += [f"{way.capitalize()}: with {one}, {one.name}."] if str(one) else []
         for name, value in self.instances.items():
             lines.append(f"Single objects: {name}, {_listed(value)}.")
         if pairs := self.decisions.get("exclusive"):
@@ -199,6 +214,19 @@ class ContestPlan:
                 lines += [f"{way}: {_row(row)}" for row in rows]
         lines += [f"Time: {_listed(self.budget)}.", *self.notes]
         return lines if self.complete else [*lines, "The contest was stopped before its end."]
+
+
+def prompt_decisions(variants: Mapping[str, PromptVariant]) -> dict[str, Any]:
+    """How click and box are answered, as entries of `ContestPlan.decisions`; read back by `ContestPlan.prompts`."""
+    return {
+        "strength": {way: one.strength for way, one in variants.items()},
+        "map_weight": {way: one.weight for way, one in variants.items()},
+        "box_margin": variants["box"].margin if "box" in variants else None,
+    }
+
+
+def _number(value: Any, most: float) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= most
 
 
 def _listed(values: Mapping[str, Any]) -> str:
@@ -223,4 +251,4 @@ def _row(row: Mapping[str, Any]) -> str:
     return text
 
 
-__all__ = ["ContestPlan"]
+__all__ = ["ContestPlan", "prompt_decisions"]

@@ -5,8 +5,9 @@
    more than the standard error, are dropped.
 3. Longer fits of the others on all folds, as long as the budget allows. Their out-of-fold scores decide. Prompt
    candidates that still gain get further rounds alone while there is time.
-4. With several objects in an image, ways to find single objects are compared (`instance_comparison`).
-5. The chosen ones are fitted on all images.
+4. The fits of each fold are scored together for clicks and boxes (`prompt_comparison`).
+5. With several objects in an image, ways to find single objects are compared (`instance_comparison`).
+6. The chosen ones are fitted on all images.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ from samtailor.fitting.contest.instance_comparison import InstanceComparison
 from samtailor.fitting.contest.jobs import Fit, Fitted, fit_and_score, fold_name
 from samtailor.fitting.contest.plan_file import ContestPlan
 from samtailor.fitting.contest.postprocessing import chosen_postprocess, with_postprocess
+from samtailor.fitting.contest.prompt_comparison import compare_prompts
+from samtailor.fitting.contest.prompt_variant import PromptVariant
 from samtailor.fitting.contest.region_variant import RegionVariant
 from samtailor.fitting.contest.report import sheet
 from samtailor.fitting.contest.report.outcome import decisions_of, figures_of, forecast_of
@@ -77,6 +80,7 @@ class Contest(ContestState):
                         rows, self.groups, first_plan=self.data.first_plan, dropped=self.dropped,
                         fallback=self.config.fallback,
                     )  # fmt: skip
+                compare_prompts(self)
                 self._after_choice()
                 self._refit(self._chosen(rows))
             else:
@@ -170,7 +174,7 @@ class Contest(ContestState):
                 parts[part] = (known[given["candidate"]], given["steps"])
         if not parts:
             raise InputError("The plan has no part: decisions.region and decisions.prompt are both null.")
-        self.choice.strength = plan.strength
+        self.choice.prompts = plan.prompts
         self.planned, self.postprocess = RegionVariant(plan.tiling, plan.offset), plan.postprocess
         self.comparison.repeat(plan.instances)
         self.plan.evidence = dict(plan.evidence) | self.plan.evidence
@@ -250,9 +254,9 @@ class Contest(ContestState):
     # -- results
 
     def _publish(self, region: Path | None, prompt: Path | None, steps: int, *, final: bool = False) -> None:
-        strength = {way: self.choice.strength.get(way, 0.0) for way in PROMPTED}
+        variants = {way: self.choice.prompts.get(way, PromptVariant()) for way in PROMPTED}
         plan, offset = PLANS[self.variant.plan], self.variant.offset
-        segmenter, meta = assembled(self.base, region, prompt, strength=strength, tiling=plan, offset=offset)
+        segmenter, meta = assembled(self.base, region, prompt, variants=variants, tiling=plan, offset=offset)
         segmenter.inference = with_postprocess(replace(segmenter.inference, exclusive=self.exclusive), self.postprocess)
         if final:
             if region is not None:

@@ -7,12 +7,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from samtailor.fitting import folder
 from samtailor.fitting.contest.budget import Budget
 from samtailor.fitting.contest.candidates import Candidate
 from samtailor.fitting.contest.choice import Choice
 from samtailor.fitting.contest.cross_validation import folds_of, group_of
 from samtailor.fitting.contest.fingerprint import DataFingerprint
 from samtailor.fitting.contest.instance_choice import InstanceChoice
+from samtailor.fitting.contest.jobs import fold_name
 from samtailor.fitting.contest.negatives import judged_in_folds, negatives_of
 from samtailor.fitting.contest.overlap import overlaps_of
 from samtailor.fitting.contest.overlap import words as overlap_words
@@ -102,6 +104,16 @@ class ContestState:
     def without_objects(self) -> list[Sample]:
         """Images without an object of the classes, see `negatives_of`."""
         return negatives_of(self.samples, self.split, self.classes, shots=self.config.shots, most=len(self.train))
+
+    def fold_folders(self, fold: int) -> tuple[Path | None, Path | None]:
+        """Folders of the fits of a fold that were chosen: the region and the prompt adapter; None without one."""
+        choice = self.choice
+        parts = (
+            None if choice.region is None else fold_name(choice.region.candidate, choice.region.steps, fold),
+            None if choice.prompt is None else fold_name(choice.prompt, choice.prompt_steps, fold),
+        )
+        region, prompt = (None if name is None else self.out / folder.CONTEST / name for name in parts)
+        return region, prompt
 
     def _exclusive(self) -> tuple[tuple[str, str], ...]:
         """Pairs of classes that compete with the class of the contest: by the plan, else by the labels."""

@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from samtailor import artefact
 from samtailor.data.augment import Augment
+from samtailor.fitting.contest.assemble import assembled
 from samtailor.fitting.contest.objects import Scored
+from samtailor.fitting.contest.prompt_variant import PromptVariant
 from samtailor.fitting.pool import Context
 from samtailor.fitting.proposal_training import Scenes, train_head
 from samtailor.fitting.proposals import BATCH, LR, WIDTH
@@ -27,7 +28,7 @@ from samtailor.proposals import GIVES, Proposals, disk
 from samtailor.proposals.calibration import Scene
 from samtailor.proposals.head import Head, Heads
 from samtailor.proposals.targets import place
-from samtailor.structures import Sample
+from samtailor.structures import Sample, TilingPlan
 from samtailor.train.interrupt import Interrupted
 from samtailor.train.progress import Progress
 
@@ -120,15 +121,19 @@ class Prediction:
         samples: images that neither has learnt from.
         heads: folder of the proposals.
         calibrated: by type of prompt.
-        prompt: folder of the prompt adapter; None: the base model.
-        strength: of the prompt adapter, see `InferenceSpec`.
+        region: folder of the fit with the region map.
+        prompt: folder of the prompt adapter; None: there is none.
+        offset: of the map.
+        variants: how clicks and boxes are answered.
     """
 
     samples: Sequence[Sample]
     heads: Path
     calibrated: Mapping[str, Calibrated]
+    region: Path
     prompt: Path | None
-    strength: Mapping[str, float]
+    offset: float
+    variants: Mapping[str, PromptVariant]
 
 
 def predict_objects(context: Context, job: Prediction) -> dict[str, dict[str, list[Scored]]]:
@@ -138,17 +143,14 @@ def predict_objects(context: Context, job: Prediction) -> dict[str, dict[str, li
         Interrupted: the contest was stopped.
     """
     base, proposals = context.base, disk.load(job.heads, context.base)
-    adapters = {}
-    if job.prompt is not None:
-        segmenter = artefact.load(job.prompt, base).segmenter
-        segmenter.inference = replace(segmenter.inference, strength=dict(job.strength))
-        adapters[_ADAPTER] = segmenter
-    predictor = Predictor(base, adapters, store=context.store)
+    segmenter, _ = assembled(
+        base, job.region, job.prompt, variants=job.variants, tiling=TilingPlan(), offset=job.offset
+    )
+    predictor = Predictor(base, {_ADAPTER: segmenter}, store=context.store)
     objects: dict[str, dict[str, list[Scored]]] = {}
-    folder = job.prompt or job.heads  # as in use, the proposals lie beside the adapter
     for give, calibrated in job.calibrated.items():
-        calibrated.of(proposals, give).save(folder)
-        source = AdapterSource.of(predictor, _ADAPTER if adapters else None, folder, prompt_type=give)
+        calibrated.of(proposals, give).save(job.region)  # as in use, the proposals lie beside the adapter
+        source = AdapterSource.of(predictor, _ADAPTER, job.region, prompt_type=give)
         objects[give] = {}
         for sample in job.samples:
             if context.stopped():

@@ -30,7 +30,7 @@ from samtailor.fitting.contest.instances._proposal_jobs import (
     predict_objects,
     probe,
 )
-from samtailor.fitting.contest.jobs import encode, fold_name
+from samtailor.fitting.contest.jobs import encode
 from samtailor.fitting.contest.objects import Masks, cross_fitted
 from samtailor.fitting.contest.running import run_jobs
 from samtailor.fitting.proposals import STEPS, plan_tiles
@@ -120,12 +120,13 @@ class LearnedProposals:
         for number, fold in enumerate(contest.folds):
             others = [scene for turn, scenes in enumerate(self.scenes) if turn != number for scene in scenes]
             calibrated = {give: Calibrated(*calibrate(others, contest.classes, give)) for give in GIVES}
-            prompt = contest.choice.prompt
-            at = None if prompt is None else fold_name(prompt, contest.choice.prompt_steps, number)
+            region, prompt = contest.fold_folders(number)
+            if region is None:
+                return {}
             jobs.append(
                 Prediction(
                     [known[id] for id in fold[:most]], self._folder(number), calibrated,
-                    None if at is None else contest.out / folder.CONTEST / at, contest.choice.strength,
+                    region, prompt, contest.variant.offset, contest.choice.prompts,
                 )
             )  # fmt: skip
         parts = run_jobs(contest, predict_objects, jobs)

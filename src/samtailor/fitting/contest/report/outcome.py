@@ -10,6 +10,7 @@ import numpy as np
 
 from samtailor.fitting.contest.candidates import Candidate
 from samtailor.fitting.contest.choice import untiled
+from samtailor.fitting.contest.plan_file import prompt_decisions
 from samtailor.fitting.contest.replacement import gate_with_present
 from samtailor.fitting.contest.report import forecast, sheet
 from samtailor.fitting.contest.scoring import BASE, Scores
@@ -52,7 +53,8 @@ def decisions_of(contest: ContestState, chosen: Mapping[str, tuple[Candidate, in
         parts["region"]["postprocess"] = asdict(contest.postprocess)
     return (
         parts
-        | {"strength": dict(contest.choice.strength), "views": contest.config.views}
+        | prompt_decisions(contest.choice.prompts)
+        | {"views": contest.config.views}
         | {"exclusive": [list(pair) for pair in contest.exclusive]}
         | {name: None for name in names("instances")}
         | {name: dict(value) for name, value in contest.instances.decisions.items()}
@@ -76,7 +78,7 @@ def _summary(contest: ContestState) -> dict[str, Any]:
     """What the closing sentences are made of (`report.words`)."""
     titles = {one.name: one.title for one in contest.candidates} | {"base": "base model"}
     rows = {
-        way: [{"title": titles[row["candidate"]], "mean": row["mean"]} for row in table]
+        way: [{"title": row.get("title") or titles[row["candidate"]], "mean": row["mean"]} for row in table]
         for way, table in contest.choice.table.items()
     }
     data, budget = contest.data, contest.budget
@@ -109,7 +111,7 @@ def _better_clicks(contest: ContestState) -> dict[str, Any] | None:
     region, click = contest.choice.region, contest.choice.entries.get("click")
     if region is None or click is None:
         return None
-    adapter = contest.choice.strength.get("click", 0.0) > 0
+    adapter = any(one.way == "click" and one.answers == "adapter" for one in contest.choice.decisions)
     clicks = _by_image(click.scores, click.variant if adapter else BASE, lambda iou: 2 * iou / (1 + iou))
     regions = _by_image(region.scores, region.variant)
     images = [id for id in regions if id in clicks]
