@@ -11,6 +11,7 @@ import torch
 
 from samtailor.adapters.tiled import LOGIT_LIMIT, merge_tiles, tile_logits, tiled_logits
 from samtailor.bases import Base
+from samtailor.bases.decoder import PromptDecoder
 from samtailor.cache.embeddings import EmbeddingCache
 from samtailor.data.tile_views import views
 from samtailor.data.transform import Frame
@@ -77,6 +78,8 @@ def test_masks_for_the_boxes_of_the_parts_are_averaged_by_their_weight(tiny_base
     drawn = torch.full((1, 1, base.low_res, base.low_res), -20.0)
     drawn[..., cells : 3 * cells, 2 * cells : 6 * cells] = 20.0
     got = tile_logits(lambda _: drawn, base, features, frame, 2.0)
+    fast = tile_logits(lambda _: drawn, base, features, frame, 2.0, PromptDecoder(base))
+    torch.testing.assert_close(fast, got, atol=2e-3, rtol=1e-3)
     box = torch.tensor([[[2.0, 1.0, 6.0, 3.0]]]) * eighth
     output = base.decode(features, base.encode_prompts(Prompts((base.size, base.size), boxes=box)))
     best = output.candidate_logits()[0, 0, output.candidate_iou()[0, 0].argmax()]
@@ -109,6 +112,29 @@ def test_logits_of_map_and_decoder_are_both_clamped(boxes):
     decoded = Decoded(torch.full((1, 1, 1, 16, 16), -70.0))
     logits = tile_logits(lambda _: region, decoded, None, frame, boxes)
     torch.testing.assert_close(logits, torch.full_like(logits, LOGIT_LIMIT * (1 - boxes) / (1 + boxes)))
+
+
+def test_views_that_several_plans_share_are_decoded_once(tiny_base):
+    base, made = tiny_base, []
+    frame = Frame(base.size, base.size, base.size, base.squash, base.low_res)
+    features = base.encode_image(torch.rand(1, 3, base.size, base.size))
+    drawn = torch.full((1, 1, base.low_res, base.low_res), 3.0)
+
+    def region_map(_):
+        made.append(1)
+        return drawn
+
+    def logits(plan, known):
+        return tiled_logits(plan, region_map, base, frame, lambda view: features, known=known)
+
+    known = {}
+    plans = [TilingPlan((1,), 2.0), TilingPlan((1, 2), 2.0), TilingPlan((2,), 2.0)]
+    shared = [logits(plan, known) for plan in plans]
+    assert len(made) == 5
+    for plan, one in zip(plans, shared, strict=True):
+        assert torch.equal(one, logits(plan, None))
+    logits(TilingPlan(), known)  # another weight of the decoder is not the same
+    assert len(known) == 6
 
 
 def test_overlapping_tiles_are_averaged():

@@ -22,11 +22,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from samtailor.bases import Base
+from samtailor.bases.decoder import PromptDecoder, is_standard
 from samtailor.data.augment import View
 from samtailor.data.tile_views import OVERLAP, views
 from samtailor.data.transform import Frame
 from samtailor.masks.contours import part_boxes
-from samtailor.structures import Features, Prompts, TilingPlan
+from samtailor.structures import Features, Prompts, TilingPlan, Tokens
 
 LOGIT_LIMIT = 8.0
 """Logits are clamped to this range so that neither map nor decoder dominates the average."""
@@ -38,7 +39,14 @@ Map = Callable[[Features], Tensor]
 """Features of B views to logits (B, 1, h, w)."""
 
 
-def tile_logits(region_map: Map, base: Base, features: Features, frame: Frame, boxes: float) -> Tensor:
+def tile_logits(
+    region_map: Map,
+    base: Base,
+    features: Features,
+    frame: Frame,
+    boxes: float,
+    decoder: PromptDecoder | None = None,
+) -> Tensor:
     """Logits (1, 1, h, w) of one view of an image, averaged with the decoder's logits for the boxes of its parts.
 
     Args:
@@ -47,11 +55,12 @@ def tile_logits(region_map: Map, base: Base, features: Features, frame: Frame, b
         features: of the view, one row.
         frame: of the view.
         boxes: weight of the decoder's logits relative to the map's weight of 1; 0 leaves the decoder out.
+        decoder: a faster form of the decoder of the base; None: the decoder itself, which may have adapters inside.
     """
     logits = region_map(features)
     if not boxes:
         return logits
-    decoded = _decode_boxes(logits, base, features, frame)
+    decoded = _decode_boxes(logits, base, features, frame, decoder)
     logits = logits.clamp(-LOGIT_LIMIT, LOGIT_LIMIT)
     return logits if decoded is None else (logits + boxes * decoded.clamp(-LOGIT_LIMIT, LOGIT_LIMIT)) / (1 + boxes)
 
@@ -86,6 +95,8 @@ def tiled_logits(
     base: Base,
     frame: Frame,
     see: Callable[[View], Features],
+    *,
+    known: dict[tuple[str, float], Tensor] | None = None,
 ) -> Tensor:
     """Logits (1, 1, n, n) of the class in an image, in the model frame; n is that of the finest tiles.
 
@@ -95,21 +106,29 @@ def tiled_logits(
         base: its decoder is prompted with boxes.
         frame: of the image.
         see: returns the embedding of a view of the image, one row.
+        known: logits by view and weight of the decoder, for several plans of one map on one image; it is extended.
     """
+    known = {} if known is None else known
+    decoder = PromptDecoder(base) if tiling.boxes and is_standard(base.model.mask_decoder) else None
     passes = []
     for tiles in tiling.tiles:
         parts = []
         for view in views(tiles)[:1] if tiles == 1 else views(tiles)[1:]:
             height, width = view.size(frame.height, frame.width)
             view_frame = replace(frame, height=height, width=width)
-            parts.append((view, tile_logits(region_map, base, see(view), view_frame, tiling.boxes)))
+            key = (view.key, tiling.boxes)
+            if key not in known:
+                known[key] = tile_logits(region_map, base, see(view), view_frame, tiling.boxes, decoder)
+            parts.append((view, known[key]))
         passes.append(parts[0][1] if tiles == 1 else merge_tiles(parts, frame))
     finest = max(logits.shape[-1] for logits in passes)
     fine = [F.interpolate(p.float(), (finest, finest), mode="bilinear", align_corners=False) for p in passes]
     return torch.stack(fine).mean(dim=0)
 
 
-def _decode_boxes(logits: Tensor, base: Base, features: Features, frame: Frame) -> Tensor | None:
+def _decode_boxes(
+    logits: Tensor, base: Base, features: Features, frame: Frame, decoder: PromptDecoder | None
+) -> Tensor | None:
     """Maximum of the decoder's logits for the boxes of the map's parts, (1, 1, h, w); None without parts."""
     height, width = frame.inner
     full = F.interpolate(logits.float(), (frame.size, frame.size), mode="bilinear", align_corners=False)
@@ -118,8 +137,12 @@ def _decode_boxes(logits: Tensor, base: Base, features: Features, frame: Frame) 
     if not len(boxes):
         return None
     prompts = Prompts((frame.size, frame.size), boxes=torch.from_numpy(boxes).to(logits.device)[None])
-    _, best = base.decode(features, base.encode_prompts(prompts)).best_masks()
-    return best.amax(dim=1, keepdim=True)
+    tokens = base.encode_prompts(prompts)
+    if decoder is None:
+        return base.decode(features, tokens).best_masks()[1].amax(dim=1, keepdim=True)
+    passes = tokens.sparse.split(decoder.prompts_per_pass(logits.device), dim=1)
+    best = torch.cat([decoder(features, Tokens(sparse, tokens.dense)).best_masks()[1] for sparse in passes])
+    return best.amax(dim=0)[None, None]
 
 
 def _places(frame: Frame, cells: int, like: Tensor) -> tuple[Tensor, Tensor]:

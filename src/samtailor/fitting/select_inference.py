@@ -168,8 +168,10 @@ def _dice(
             encoded[view.key] = store.features(base, [sample], [view], segmenter.companions).to(device)
         return encoded[view.key]
 
+    known: dict[tuple[str, float], torch.Tensor] = {}
     predictions = (
-        frame.logits(tiled_logits(plan, predict, base, frame, encode)) for plan in (PLANS if plans is None else plans)
+        frame.logits(tiled_logits(plan, predict, base, frame, encode, known=known))
+        for plan in (PLANS if plans is None else plans)
     )
     masks = ((logits[0, 0] > 0).cpu().numpy() for logits in predictions)
     return [float(metrics.dice(postprocessed(mask, how), truth)) for mask in masks]

@@ -17,7 +17,7 @@ from __future__ import annotations
 from samtailor.bases.decoder.inference import DecodedPrompts, PromptDecoder, with_fast_attention
 from samtailor.bases.decoder.reference import ReferenceDecoder
 from samtailor.bases.decoder.sums import cross_attention
-from samtailor.bases.decoder.training import is_cpu_full_precision
+from samtailor.bases.decoder.training import is_cpu_full_precision, is_standard
 
 __all__ = [
     "DecodedPrompts",
@@ -25,5 +25,6 @@ __all__ = [
     "ReferenceDecoder",
     "cross_attention",
     "is_cpu_full_precision",
+    "is_standard",
     "with_fast_attention",
 ]

@@ -135,7 +135,7 @@ def variants_of(way: str, strengths: Sequence[float], with_map: bool) -> list[Pr
 def _decoded(segmenter: Segmenter, way: str, strength: float, features: Features, prompts: Prompts) -> Output:
     """The decoder's best candidate of each prompt: the map does not change which one is chosen."""
     segmenter.inference = applied(segmenter.inference, {way: PromptVariant(strength)})
-    output = segmenter.model.decode(features, segmenter.prompted(features, prompts))
+    output = segmenter.model.decode(features, segmenter.prompted(features, prompts, fast=True), fast=True)
     scores, logits = output.best_masks()
     return replace(output, logits=logits[:, :, None], iou=scores[:, :, None], candidates=(0,))
 

@@ -122,7 +122,7 @@ def prompted_scores(
     scores = Scores()
     for strength in strengths:
         segmenter.inference = replace(segmenter.inference, strength={way: strength})
-        validation = validate(segmenter, feed, MASKS, device)
+        validation = validate(segmenter, feed, MASKS, device, fast=True)
         scores.images, scores.labels = list(validation.images), list(validation.labels)
         scores.values[f"{strength:g}"] = list(validation.ious)
     scores.objects = len(scores.images)
@@ -193,8 +193,11 @@ def _logits(segmenter: Segmenter, sample: Sample, store: EmbeddingCache) -> Iter
             known[id(features)] = region_map.logits(features)
         return known[id(features)]
 
+    by_offset: dict[float, dict[tuple[str, float], torch.Tensor]] = {}
+
     def logits(plan: TilingPlan, offset: float) -> torch.Tensor:
-        tiled = tiled_logits(plan, lambda features: map_logits(features) + offset, base, frame, see)
+        known = by_offset.setdefault(offset, {})
+        tiled = tiled_logits(plan, lambda features: map_logits(features) + offset, base, frame, see, known=known)
         return frame.logits(tiled)[0, 0]
 
     for number, plan in enumerate(PLANS):
