@@ -162,10 +162,13 @@ def predict_objects(context: Context, job: Prediction) -> dict[str, dict[str, li
 
 @dataclass(frozen=True)
 class Pace:
-    """CPU seconds of a step of a head, and of the predictions for an image with each type of prompt."""
+    """CPU seconds of a step of a head, of the predictions for an image with each type of prompt, and of the first use
+    of a view in the training of a head.
+    """
 
     step: float
     image: float
+    view: float
 
 
 def probe(context: Context, job: HeadFit) -> Pace:
@@ -181,13 +184,14 @@ def probe(context: Context, job: HeadFit) -> Pace:
         ticks.append(process_time())
 
     scenes = _scenes(context, replace(job, augment=Augment()))
-    train_head(scenes, range(len(job.samples)), 0, _PROBED_STEPS, BATCH, LR, WIDTH, report)
-    steps = [after - before for before, after in pairwise(ticks)][1:]
+    # images of one batch: after the first step nothing has to be read
+    train_head(scenes, range(min(BATCH, len(job.samples))), 0, _PROBED_STEPS, BATCH, LR, WIDTH, report)
+    first, *steps = (after - before for before, after in pairwise(ticks))
     by_objects = sorted(job.samples, key=lambda sample: len(sample.of(job.classes)))
     source = AdapterSource(None, _true_prompts(job.classes), tiles=job.tiles)
     start = process_time()
     predict_instances(Predictor(context.base, store=context.store), by_objects[len(by_objects) // 2], source)
-    return Pace(median(steps), process_time() - start)
+    return Pace(median(steps), process_time() - start, max(0.0, first - median(steps)) / BATCH)
 
 
 def _true_prompts(classes: tuple[str, ...]) -> Any:

@@ -99,7 +99,8 @@ class LearnedProposals:
         (pace,) = run_jobs(contest, probe, [self._fit("probe", (), (0,), steps=1, samples=shown)], ended)
         judged = min(JUDGED, len(contest.train))
         views = (self.augment.views - 1) * len(self.samples) + (self.tiles > 1) * self.tiles**2 * len(self.samples)
-        other = paces[0] * (_MORE * judged * pace.image + views * contest.data.encode_seconds)
+        used = (len(self.folds) + 1) * self.augment.views * len(self.samples) * pace.view
+        other = paces[0] * (_MORE * judged * pace.image + views * contest.data.encode_seconds + used)
         workers = contest.pool.workers
         each = workers * turns([2] * len(self.folds) + [1], workers) * paces[0] * pace.step
         self.costs = other, each
