@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+from collections.abc import Sequence
 
 
 class SamtailorError(Exception):
@@ -84,6 +85,12 @@ def fault_in_words(error: BaseException) -> str | None:
     where = "" if file is None else f"{os.fsdecode(file) if isinstance(file, str | bytes | os.PathLike) else file}: "
     words = where + _FAULTS.get(code, f"{os.strerror(code)}.")
     return words[:1].upper() + words[1:] if not where else words
+
+
+def nothing_to_train_on(images: int, classes: Sequence[str] | None) -> DataError:
+    """The error that none of so many training images has a mask of the classes (None: of any class)."""
+    wanted = "any class" if classes is None else ", ".join(classes)
+    return DataError(f"There is nothing to train on: none of {images} training images has a mask of {wanted}.")
 
 
 def counted(number: int, noun: str, plural: str | None = None) -> str:

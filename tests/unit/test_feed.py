@@ -216,7 +216,7 @@ def test_the_default_bounds_are_4096_masks_and_65536_views(tiny_sam, tiny_sample
 
 
 def test_nothing_to_train_on(tiny_sam, tiny_samples, store):
-    with pytest.raises(DataError, match="none of 8 images has a mask of wheel"):
+    with pytest.raises(DataError, match="none of 8 training images has a mask of wheel"):
         make(tiny_sam, tiny_samples, store, ("wheel",))
     crowd = Sample("c", lambda: None, lambda: [Annotation.from_mask("disc", np.ones((4, 4), bool), crowd=True)])
     with pytest.raises(DataError):

@@ -12,7 +12,7 @@ from samtailor.data.augment import UNTOUCHED, Augment, View, flip_pairs
 from samtailor.data.dataset import class_names
 from samtailor.data.regions import foreground
 from samtailor.data.split import Split
-from samtailor.errors import InputError
+from samtailor.errors import InputError, nothing_to_train_on
 from samtailor.fitting.interpolate import judging_images
 from samtailor.fitting.plan import passes, resident_images
 from samtailor.registry import find
@@ -215,9 +215,12 @@ class Feeds:
     def _regions(
         self, samples: Sequence[Sample], augment: Augment | None = None, shard: tuple[int, int] = (0, 1)
     ) -> Feed:
+        regions = foreground(samples, self.classes)
+        if not any(sample.annotations for sample in regions):  # the feed does not know the classes of a region
+            raise nothing_to_train_on(len(samples), self.classes)
         return Feed(
             self.base,
-            foreground(samples, self.classes),
+            regions,
             None,
             self.store,
             source=find("prompts", "none").build(),

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from samtailor.data.augment import View
 from samtailor.data.transform import Frame
-from samtailor.errors import DataError
+from samtailor.errors import nothing_to_train_on
 from samtailor.matchers import MarkedImage
 from samtailor.matchers.multiscale import linear_map_of
 
@@ -41,7 +41,7 @@ def fitted_linear_map(base: Base, data: TrainingData, companions: tuple[Companio
     """
     shown = [sample for sample in data.train if sample.of(data.classes)]
     if not shown:
-        raise DataError(f"There is nothing to train on: no training image has a mask of {', '.join(data.classes)}.")
+        raise nothing_to_train_on(len(data.train), data.classes)
     chosen = [shown[index] for index in np.linspace(0, len(shown) - 1, min(len(shown), MOST_IMAGES)).astype(int)]
     marked = [_marked(base, sample, data) for sample in chosen]
     return linear_map_of(base, marked, companions)

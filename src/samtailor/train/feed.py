@@ -27,7 +27,7 @@ from samtailor.cache.embeddings import EmbeddingCache
 from samtailor.cache.masks import MaskCache
 from samtailor.data.augment import Augment, View
 from samtailor.data.transform import Frame, coverage
-from samtailor.errors import DataError, InputError
+from samtailor.errors import InputError, nothing_to_train_on
 from samtailor.masks import interior
 from samtailor.masks.contours import resample
 from samtailor.structures import Batch, Prompts, Sample
@@ -106,8 +106,7 @@ class Feed:
             if annotation.is_target(classes)
         ]
         if not items:
-            wanted = "any class" if classes is None else ", ".join(classes)
-            raise DataError(f"There is nothing to train on: none of {len(samples)} images has a mask of {wanted}.")
+            raise nothing_to_train_on(len(samples), classes)
         self._items = np.array(items, np.int32)
         disk = _disk_for(len(items) * self._augment.views, store)
         self._targets = Targets(base, samples, classes, self._augment, disk)

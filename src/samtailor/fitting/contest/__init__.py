@@ -9,7 +9,7 @@ from pathlib import Path
 from pickle import PicklingError
 from typing import TYPE_CHECKING, Any
 
-from samtailor.errors import DataError, InputError
+from samtailor.errors import InputError, nothing_to_train_on
 from samtailor.fitting import folder
 from samtailor.fitting.contest import budget as budgets
 from samtailor.fitting.images import split_in
@@ -77,8 +77,7 @@ def fit_by_contest(
     made = split_in(out, config, samples, classes, split, False)
     train = made.pick(samples, "train")
     if not any(sample.of(classes) for sample in train):
-        named = ", ".join(classes)
-        raise DataError(f"There is nothing to train on: none of {len(train)} training images has a mask of {named}.")
+        raise nothing_to_train_on(len(train), classes)
     workers = processes(config, budget.total, by_name)
     alone = workers > 1 and not _can_be_sent(samples)
     budget.workers = workers = 1 if alone else workers
