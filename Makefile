@@ -50,7 +50,7 @@ SOME := $(if $(ONLY),--only $(ONLY))
 RESULTS := bundled-base demo demo-seeds real-data few-shot-8 few-shot-every instances speed label-rate users-hour \
 	closer-look views presets companion find tailor-trials resident-order embedding-precision round-trips fuzzing faults \
 	base-sources base-training machine-faults cases two-processes bench auto offsets linear find-or-fit tiles \
-	map-weights
+	map-weights curves
 
 .PHONY: figures $(addprefix results-,$(RESULTS))
 
@@ -143,6 +143,10 @@ results-linear: env
 results-map-weights: export OMP_NUM_THREADS = 1
 results-map-weights: env
 	$(BIN)/python tools/measure_map_weights.py --data $(DATA) --data-open $(DATA_OPEN) --out $(RUNS)/linear $(SOME)
+
+results-curves: export OMP_NUM_THREADS = 1
+results-curves: env
+	$(BIN)/python tools/measure_curves.py --data $(DATA) --data-open $(DATA_OPEN) --out $(RUNS)/curves $(SOME)
 
 results-companion: env
 	OMP_NUM_THREADS=1 $(BIN)/python tools/measure_companion.py --data $(DATA) --out $(RUNS)/companion $(SOME)

@@ -125,7 +125,21 @@ def drawn_fit(
     order = np.random.default_rng(seed).permutation(len(usable))
     train = [usable[index] for index in order[: options.shots]]
     tests = [usable[index] for index in order[options.shots : options.shots + options.images]]
-    out = options.out / kept
+    segmenter = fit_of(folder, train, classes, seed, base, store, settings, options.out / kept)
+    return train, tests, segmenter, classes
+
+
+def fit_of(
+    folder: Path,
+    train: list[Sample],
+    classes: tuple[str, ...],
+    seed: int,
+    base: Base,
+    store: EmbeddingCache,
+    settings: Mapping[str, Any],
+    out: Path,
+) -> Segmenter:
+    """A map fitted on images, in a folder that is used again; arguments as of `drawn_fit`."""
     if not (out / artefact.METADATA).is_file():
         steps = settings["steps"]
         given: dict[str, Any] = {
@@ -136,7 +150,7 @@ def drawn_fit(
         split = Split(train=tuple(sample.id for sample in train))
         config = resolve(FitConfig(method="tailor", **given))
         Run(config, out, train, classes, base, split, store, False, None, None).result()
-    return train, tests, artefact.load(out, base).segmenter, classes
+    return artefact.load(out, base).segmenter
 
 
 def parser_of(name: str, about: str | None) -> argparse.ArgumentParser:

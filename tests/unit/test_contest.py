@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 import sys
 from pickle import PicklingError
@@ -24,7 +25,7 @@ from samtailor.fitting.contest.cross_validation import folds_of
 from samtailor.fitting.contest.fingerprint import fingerprint
 from samtailor.fitting.contest.objects import ObjectScores, kept, parts_of
 from samtailor.fitting.contest.plan_file import ContestPlan
-from samtailor.fitting.contest.report.forecast import PRIOR, SPREAD, combined, forecasts
+from samtailor.fitting.contest.report.forecast import NOISE, PRIOR, SPREAD, combined, forecasts
 from samtailor.fitting.contest.report.words import contest_sentences
 from samtailor.fitting.contest.scoring import Scores
 from samtailor.fitting.gate import Decision, Gate, gate_of
@@ -186,10 +187,13 @@ def test_folds_keep_groups_together():
 def test_a_forecast_follows_the_power_law_and_its_prior():
     sizes = (16.0, 64.0)
     fewer = {f"i{n}": 1 - 0.4 for n in range(40)}
-    more = {f"i{n}": 1 - 0.4 * 4**-0.5 for n in range(40)}  # exponent 0.5, without noise
+    more = {f"i{n}": 1 - 0.4 * 4**-0.5 for n in range(40)}  # exponent 0.5; all images are alike
     rows = forecasts(fewer, more, sizes, 64)
     assert [row.masks for row in rows] == [8, 16]
-    assert rows[0].gain == pytest.approx(0.2 * (1 - (64 / 72) ** 0.5), abs=1e-4)
+    exponent, _ = combined(0.5, NOISE / math.log(4))
+    assert PRIOR < exponent < 0.5
+    assert rows[0].gain == pytest.approx(0.2 * (1 - (64 / 72) ** exponent), abs=1e-4)
+    assert rows[0].error > 0.2 * (64 / 72) ** exponent * NOISE
     assert rows[1].gain > rows[0].gain > 0
     assert forecasts({"i0": 0.5}, {"i0": 0.6}, sizes, 64) == []
     mean, spread = combined(5.0, 1e3)
