@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from samtailor.fitting.contest.budget import Budget
@@ -110,6 +112,13 @@ def test_one_process_shares_its_time_between_the_fits_on_all_images():
     assert final[PLM] == int((72 - 300 * 0.07 * 1.5) / 0.05)  # the map needs less than half of the time
     assert final[MAP] == 300
     assert schedule.final({PLM: (10, 40)})[PLM] == 40
+
+
+def test_a_region_map_is_fitted_on_all_images_for_twice_the_steps_where_there_is_time():
+    schedule = Schedule(Clock(80.0, 2), 3, 10_000)
+    assert schedule.longest(MAP) == 2 * schedule.complete(MAP) == 2 * MAP.steps
+    assert Schedule(Clock(80.0, 2), 3, MAP.steps + 1).longest(MAP) == MAP.steps + 1  # by the settings
+    assert schedule.longest(replace(MAP, steps=1)) == 1  # in closed form
 
 
 def test_gain_is_over_clicks_and_boxes():

@@ -145,7 +145,7 @@ class Contest(ContestState):
         judged: dict[Candidate, tuple[int, int]] = {}
         if region is not None:
             parts["region"] = region.candidate
-            judged[region.candidate] = (region.steps, self.schedule.complete(region.candidate))
+            judged[region.candidate] = (region.steps, self.schedule.longest(region.candidate))
         elif not rows and (mapped := [one for one in fitted if "region" in one.ways]):
             complete = self.schedule.complete(mapped[0])
             parts["region"], judged[mapped[0]] = mapped[0], (complete, complete)

@@ -26,6 +26,7 @@ _UNKNOWN = 0.2  # seconds of a step, before any was measured
 _COMPLETE = 1.5  # a step of a map on all images, relative to one of a fold: the map has all of its members
 _FINAL = 2.0  # steps of a fit on all images, relative to those of a fold, that time is kept for
 _FORECAST = 2  # fits of the forecast
+_LONGEST = 2  # steps of a region map on all images, where there is time, relative to a complete fit
 
 
 @dataclass
@@ -80,6 +81,11 @@ class Schedule:
     def complete(self, candidate: Candidate) -> int:
         """Steps of a complete fit; those of the settings where they are fewer."""
         return max(1, min(candidate.steps, self.most_steps))
+
+    def longest(self, candidate: Candidate) -> int:
+        """Steps of a region map on all images, at most: more than a complete fit where there is time."""
+        complete = self.complete(candidate)
+        return complete if candidate.steps == 1 else max(complete, min(_LONGEST * candidate.steps, self.most_steps))
 
     def seconds(self, candidate: Candidate, steps: float = 1, *, fold: bool = True) -> float:
         """Seconds of the steps of a fit; before the candidate was fitted, by the slowest that is known."""
