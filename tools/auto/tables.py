@@ -11,6 +11,7 @@ import numpy as np
 import results
 from measure_few_shot import SETS
 from results import Cell, Column, Figure, Table
+from samtailor.fitting.contest.report.forecast import Forecast
 
 Row = Mapping[str, Any]
 METHODS = {"auto": "auto", "tailor": "tailor", "AM-SAM": "am-sam", "BLO-SAM": "blo-sam"}
@@ -122,30 +123,37 @@ def _forecast(rows: Sequence[Row]) -> Table | None:
     """Forecast gain of `MORE` masks, and what came, for each pair of runs of a set and seed."""
     columns = (
         Column(key="set", label=""),
-        *(Column(key=key, label=label, digits=0) for key, label in (("shots", "Masks"), ("runs", "Runs"))),
+        *(Column(key=key, label=label, digits=0) for key, label in (
+            ("shots", "Masks"), ("runs", "Runs"), ("given", "With a forecast"))),
         Column(key="forecast", label="Forecast gain", signed=True),
         Column(key="came", label="Measured gain", signed=True),
         Column(key="error", label="Mean absolute error"),
-        Column(key="within", label="Within 2 points, % of runs", digits=0),
-    )
+        Column(key="within", label="Within 2 points, % of the forecasts", digits=0),
+        Column(key="without", label="Measured gain without a forecast", signed=True),
+    )  # fmt: skip
     known = {(row["set"], row["seed"], row["shots"]): row for row in rows}
 
     def cells(group: Sequence[Row]) -> dict[str, Cell]:
         pairs = [
-            (100 * gain, 100 * (part["regions"]["dice"]["auto"] - before["regions"]["dice"]["auto"]))
+            (_gain(before["forecast"]), 100 * (part["regions"]["dice"]["auto"] - before["regions"]["dice"]["auto"]))
             for row in group
             if (later := known.get((row["set"], row["seed"], row["shots"] + MORE))) is not None
             for label, before in row["parts"].items()
             if (part := later["parts"].get(label)) and part["regions"] and before["regions"]
-            if (gain := _gain(before["forecast"])) is not None
         ]
         if not pairs:
             return {}
-        said, came = (np.array(one) for one in zip(*pairs, strict=True))
-        return {
-            "runs": len(pairs), "forecast": float(said.mean()), "came": float(came.mean()),
-            "error": float(np.abs(said - came).mean()), "within": float(100 * (np.abs(said - came) <= 2).mean()),
-        }  # fmt: skip
+        made: dict[str, Cell] = {"runs": len(pairs)}
+        given = np.array([(100 * gain, came) for gain, came in pairs if gain is not None]).reshape(-1, 2)
+        made["given"] = len(given)
+        if len(given):
+            said, came = given.T
+            made |= {
+                "forecast": float(said.mean()), "came": float(came.mean()), "error": float(np.abs(said - came).mean()),
+                "within": float(100 * (np.abs(said - came) <= 2).mean()),
+            }  # fmt: skip
+        others = [came for gain, came in pairs if gain is None]
+        return made | ({"without": float(np.mean(others))} if others else {})
 
     made = _grouped(rows, cells)
     title = f"What {MORE} more masks bring: Dice of regions, in points"
@@ -219,7 +227,9 @@ def _compared(row: Row, method: str) -> float | None:
 
 
 def _gain(forecast: Mapping[str, Any]) -> float | None:
-    return next((one["gain"] for one in forecast.get("rows", ()) if one["masks"] == MORE), None)
+    """The forecast for `MORE` masks, if the contest gives it."""
+    made = [Forecast(one["masks"], one["gain"], one["error"]) for one in forecast.get("rows", ())]
+    return next((one.gain for one in made if one.masks == MORE and one.trusted), None)
 
 
 def _key(title: str) -> str:
