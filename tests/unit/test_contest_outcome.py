@@ -30,7 +30,8 @@ def contest(region, click, base, strength=1.0):
         return Entry(Candidate("a", "a", (), 1), next(iter(levels)), Scores(IDS, ["a"] * 8, values, 8), 10)
 
     clicks = entry(**{"1": click, "0": base})
-    choice = Choice(region=entry(**{"0": region}), strength={"click": strength}, entries={"click": clicks})
+    answers = Decision("click", 8, 8, 8, "adapter" if strength else "base")
+    choice = Choice((answers,), region=entry(**{"0": region}), entries={"click": clicks})
     return SimpleNamespace(choice=choice, groups={})
 
 
@@ -97,7 +98,9 @@ def test_a_forecast_that_cannot_be_trusted_is_not_given():
     assert words(rows[1:], "Dice").startswith("No forecast")
     assert "No forecast" not in words(rows[:1], "Dice")
     known = [Forecast(8, gain, error).trusted for gain, error in ((0.0, 0.015), (0.0, 0.016), (0.03, 0.02))]
-    assert known == [True, False, True]
+    assert known == [True, False, False]
+    assert "A gain is likely all the same." in words([{"masks": 8, "gain": 0.04, "error": 0.03}], "Dice")
+    assert "likely" not in words([{"masks": 8, "gain": 0.03, "error": 0.03}], "Dice")
 
 
 def test_the_error_of_a_forecast_grows_with_the_spread_of_the_scores():

@@ -20,7 +20,7 @@ NOISE = 0.06
 """Standard deviation, between draws of images, of the logarithm of the ratio of two errors."""
 MORE = (8, 16)
 TRUSTED = 0.02
-"""A forecast is given if it is expected to be as close as that in four of five cases, or to have the right sign."""
+"""A forecast is given if it is expected to be as close as that in four of five cases."""
 _FOUR_OF_FIVE = 1.2816  # standard errors
 _DRAWS = 400
 _LEAST_ERROR = 1e-3
@@ -43,7 +43,12 @@ class Forecast:
     @property
     def trusted(self) -> bool:
         """Whether it is accurate enough to be given."""
-        return self.error * _FOUR_OF_FIVE <= max(TRUSTED, self.gain)
+        return self.error * _FOUR_OF_FIVE <= TRUSTED
+
+    @property
+    def likely(self) -> bool:
+        """Whether a gain is expected in nine of ten cases, whatever its size."""
+        return self.error * _FOUR_OF_FIVE <= self.gain
 
     def to_json(self) -> dict[str, Any]:
         """As plain values."""
@@ -107,10 +112,12 @@ def words(rows: Sequence[Mapping[str, Any]], metric: str) -> str:
     text = f"Expected gain in {metric}: {', '.join(parts)} (extrapolated from fits on fewer masks)." if parts else ""
     if unsure:
         named = " and ".join(str(one.masks) for one in unsure)
+        gain = "A gain is likely all the same." if all(one.likely for one in unsure) else ""
         text += (
             f"{' ' if text else ''}No forecast of {metric} for {named} more masks: its standard error would be "
             f"{100 * max(one.error for one in unsure):.1f} points."
         )
+        text += f" {gain}" if gain else ""
     return text
 
 
