@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import configparser
 import sys
 from pathlib import Path
@@ -44,3 +45,20 @@ def test_no_circle_of_imports_not_even_for_type_checkers():
 
 def test_a_circle_would_be_found():
     assert circles({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}}) == [["a", "b", "c"]]
+
+
+def test_no_function_of_a_package_has_the_name_of_a_module_in_it():
+    """When such a module is imported later, it takes the place of the function."""
+    clashes = []
+    for file in sorted(SOURCE.rglob("__init__.py")):
+        inside = {one.stem for one in file.parent.iterdir() if one.suffix == ".py" or one.is_dir()}
+        package = ".".join(file.parent.relative_to(SOURCE.parent).parts)
+        names = set()
+        for node in ast.parse(file.read_text("utf-8")).body:
+            if isinstance(node, ast.ImportFrom) and node.module != package:
+                given = {alias.asname or alias.name for alias in node.names}
+                names |= given - {(node.module or "").rpartition(".")[2]}  # that module is imported before the name is
+            elif isinstance(node, ast.FunctionDef | ast.ClassDef):
+                names.add(node.name)
+        clashes += [f"{package}.{name}" for name in sorted(names & inside)]
+    assert clashes == []

@@ -38,7 +38,7 @@ def check_command(
         write_json(json, report.to_json())
     if html is not None:
         from samtailor.data.dataset import open_dataset
-        from samtailor.report.contact_sheet import write_contact_sheet
+        from samtailor.report.thumbnails import write_contact_sheet
 
         opened = report.images > 0
         write_contact_sheet(
