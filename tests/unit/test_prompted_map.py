@@ -142,7 +142,7 @@ def contest_with(monkeypatch, values, *, fallback=True):
                     prompts={"click": PromptVariant(), "box": PromptVariant()})  # fmt: skip
     return SimpleNamespace(
         choice=choice, folds=[tuple(ids)], train=[SimpleNamespace(id=id) for id in ids], classes=("disc",), groups={},
-        variant=SimpleNamespace(offset=0.0), out=prompt_comparison.Path("out"),
+        variant=SimpleNamespace(offset=0.0), fold_folder=lambda *of: None,
         config=SimpleNamespace(seed=0, fallback=fallback),
     )  # fmt: skip
 

@@ -62,7 +62,9 @@ def _regions(rows: Sequence[Row]) -> Table:
 
 def _prompted(rows: Sequence[Row], way: str) -> Table:
     """IoU of a prompt: base model, auto and PLM."""
-    names = {"base": "Base model", "auto": "auto", "plm": "PLM"}
+    names = {"base": "Base model", "auto": "auto"}
+    if any("plm" in part.get(way, {}) for row in rows for part in row["parts"].values()):
+        names["plm"] = "PLM"
     columns = [Column(key="set", label=""), Column(key="shots", label="Masks", digits=0)]
     columns += [Column(key=name, label=label) for name, label in names.items()]
 

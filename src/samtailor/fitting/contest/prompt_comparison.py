@@ -15,11 +15,10 @@ from typing import TYPE_CHECKING
 import torch
 
 from samtailor.errors import InputError
-from samtailor.fitting import folder
 from samtailor.fitting.contest.assemble import assembled
 from samtailor.fitting.contest.choice import PROMPTED, Entry, better_variant, compared_row, decided
 from samtailor.fitting.contest.cross_validation import joined
-from samtailor.fitting.contest.jobs import Fitted, fold_name
+from samtailor.fitting.contest.jobs import Fitted
 from samtailor.fitting.contest.prompt_variant import MARGIN, WEIGHTS, PromptVariant, applied
 from samtailor.fitting.contest.running import run_jobs
 from samtailor.fitting.contest.scoring import BASE, SOURCES, Scores
@@ -151,13 +150,14 @@ def compare_prompts(contest: ContestState) -> None:
         for way in PROMPTED
     }
     known = {sample.id: sample for sample in contest.train}
-    jobs = [
-        Combination(
-            [known[id] for id in fold], contest.classes, _folder(contest, choice.region, number),
-            contest.variant.offset, _folder(contest, learned, number), strengths, contest.config.seed,
-        )
-        for number, fold in enumerate(contest.folds)
-    ]  # fmt: skip
+    jobs = []
+    for number, fold in enumerate(contest.folds):
+        region, prompt = (
+            None if one is None else contest.fold_folder(one.candidate, one.steps, number)
+            for one in (choice.region, learned)
+        )  # fmt: skip
+        samples, offset = [known[id] for id in fold], contest.variant.offset
+        jobs.append(Combination(samples, contest.classes, region, offset, prompt, strengths, contest.config.seed))
     scores = joined(run_jobs(contest, score_combinations, jobs))
     for way in PROMPTED:
         _choose(contest, way, scores[way], learned)
@@ -186,13 +186,6 @@ def _choose(contest: ContestState, way: str, scores: Scores, learned: Entry | No
     decisions = {one.way: one for one in choice.decisions} | {way: decision}
     choice.decisions = tuple(decisions[one] for one in WAYS if one in decisions)
     choice.table.setdefault(way, []).append(compared_row(entry, BASE, groups) | {"title": title})
-
-
-def _folder(contest: ContestState, entry: Entry | None, fold: int) -> Path | None:
-    """Folder of the fit of a fold."""
-    if entry is None:
-        return None
-    return contest.out / folder.CONTEST / fold_name(entry.candidate, entry.steps, fold)
 
 
 __all__ = ["Combination", "compare_prompts", "score_combinations", "variant_scores", "variants_of"]

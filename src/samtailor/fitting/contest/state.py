@@ -105,15 +105,9 @@ class ContestState:
         """Images without an object of the classes, see `negatives_of`."""
         return negatives_of(self.samples, self.split, self.classes, shots=self.config.shots, most=len(self.train))
 
-    def fold_folders(self, fold: int) -> tuple[Path | None, Path | None]:
-        """Folders of the fits of a fold that were chosen: the region and the prompt adapter; None without one."""
-        choice = self.choice
-        parts = (
-            None if choice.region is None else fold_name(choice.region.candidate, choice.region.steps, fold),
-            None if choice.prompt is None else fold_name(choice.prompt, choice.prompt_steps, fold),
-        )
-        region, prompt = (None if name is None else self.out / folder.CONTEST / name for name in parts)
-        return region, prompt
+    def fold_folder(self, candidate: Candidate, steps: int, fold: int) -> Path:
+        """Folder of the fit of a candidate on a fold."""
+        return self.out / folder.CONTEST / fold_name(candidate, steps, fold)
 
     def _exclusive(self) -> tuple[tuple[str, str], ...]:
         """Pairs of classes that compete with the class of the contest: by the plan, else by the labels."""

@@ -121,9 +121,13 @@ class LearnedProposals:
         for number, fold in enumerate(contest.folds):
             others = [scene for turn, scenes in enumerate(self.scenes) if turn != number for scene in scenes]
             calibrated = {give: Calibrated(*calibrate(others, contest.classes, give)) for give in GIVES}
-            region, prompt = contest.fold_folders(number)
-            if region is None:
+            choice = contest.choice
+            if choice.region is None:
                 return {}
+            region = contest.fold_folder(choice.region.candidate, choice.region.steps, number)
+            prompt = None
+            if choice.prompt is not None:
+                prompt = contest.fold_folder(choice.prompt, choice.prompt_steps, number)
             jobs.append(
                 Prediction(
                     [known[id] for id in fold[:most]], self._folder(number), calibrated,
