@@ -18,13 +18,12 @@ from unittest.mock import patch
 import numpy as np
 
 import results
-from measure_offsets import fit_of, parser_of
+from measure_offsets import drawn_images, fit_of, parser_of
 from measure_tiles import SETS as SMALL
 from results import Cell, Column, Figure, Table
 from samtailor.bases import Base, load_base
 from samtailor.cache.embeddings import EmbeddingCache
-from samtailor.data.dataset import open_dataset
-from samtailor.fitting.contest.candidates.tailor import OPTIONS, SETTINGS
+from samtailor.fitting.contest.candidates.linear import SETTINGS
 from samtailor.fitting.contest.region_variant import RegionVariant
 from samtailor.fitting.contest.scoring import region_scores
 
@@ -46,8 +45,8 @@ def main() -> None:
         of_kinds.append(exponents)
         rows[name] = {
             "set": ", ".join(filter(None, SETS[name])),
-            **{f"dice-{count}": _figure([dice[n] for dice in by_seed]) for n, count in enumerate(MASKS)},
-            **{_key(n): _figure([one[n] for one in exponents]) for n in range(len(MASKS) - 1)},
+            **{f"dice-{count}": results.over_seeds([dice[n] for dice in by_seed]) for n, count in enumerate(MASKS)},
+            **{_key(n): results.over_seeds([one[n] for one in exponents]) for n in range(len(MASKS) - 1)},
         }
         print(name, by_seed, exponents, flush=True)
         results.save(
@@ -68,18 +67,13 @@ def main() -> None:
 def _dice(name: str, seed: int, base: Base, store: EmbeddingCache, options: argparse.Namespace) -> list[float]:
     """Dice on the test images by the number of masks, in percent."""
     data, label = SETS[name]
-    folder = next(one for one in (options.data / data, options.data_open / data) if one.is_dir())
-    samples = open_dataset(folder)
-    classes = (label,) if label else tuple(sorted({one.label for sample in samples for one in sample.annotations}))
-    usable = [sample for sample in samples if sample.of(classes)]
-    order = np.random.default_rng(seed).permutation(len(usable))
-    tests = [usable[index] for index in order[MASKS[-1] : MASKS[-1] + options.images]]
-    settings = {**SETTINGS, "options": {**OPTIONS, "members": 0}, "steps": 1}
+    folder, usable, classes = drawn_images(data, (label,), seed, options)
+    tests = usable[MASKS[-1] : MASKS[-1] + options.images]
+    settings = {**SETTINGS, "steps": 1}
     dice = []
     for count in MASKS:
-        train = [usable[index] for index in order[:count]]
         out = options.out / f"{name}-{seed}-{count}"
-        segmenter = fit_of(folder, train, classes, seed, base, store, settings, out)
+        segmenter = fit_of(folder, usable[:count], classes, seed, base, store, settings, out)
         with patch("samtailor.fitting.contest.region_variant.ALL", (WHOLE,)):
             dice.append(results.percent(region_scores(segmenter, tests, classes, store).mean(WHOLE.name)))
     return dice
@@ -118,10 +112,6 @@ def _columns() -> tuple[Column, ...]:
             for n, (fewer, more) in enumerate(pairwise(MASKS))
         ),
     )
-
-
-def _figure(values: list[float]) -> Figure:
-    return Figure(value=float(np.mean(values)), seeds=tuple(values) if len(values) > 1 else ())
 
 
 if __name__ == "__main__":

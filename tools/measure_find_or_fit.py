@@ -18,7 +18,7 @@ import numpy as np
 
 import results
 from measure_few_shot import SETS
-from results import Cell, Column, Figure, Table
+from results import Cell, Column, Table
 from samtailor import artefact
 from samtailor.bases import Base, load_base
 from samtailor.cache.embeddings import EmbeddingCache
@@ -76,7 +76,7 @@ def _table(rows: Sequence[Mapping[str, Any]]) -> Table:
                 values = [row[way][figure] for row in rows if row["set"] == name]
                 scale = 1.0 if figure == "count_error" else 100.0
                 each = tuple(scale * value for value in values)
-                cells[f"{figure}-{way}"] = Figure(value=float(np.mean(each)), seeds=each if len(each) > 1 else ())
+                cells[f"{figure}-{way}"] = results.over_seeds(each)
         made[name] = cells
     return Table(title="Fit or find", columns=tuple(columns), rows=made)
 

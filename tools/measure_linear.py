@@ -12,12 +12,11 @@ from __future__ import annotations
 import argparse
 from unittest.mock import patch
 
-import numpy as np
 from torch import nn
 
 import results
 from measure_offsets import SETS, fitted, parser_of
-from results import Cell, Column, Figure, Table
+from results import Cell, Column, Table
 from samtailor.bases import Base, load_base
 from samtailor.cache.embeddings import EmbeddingCache
 from samtailor.fitting.contest.region_variant import RegionVariant, threshold
@@ -73,7 +72,7 @@ def _rows(name: str, base: Base, store: EmbeddingCache, options: argparse.Namesp
         cells: dict[str, Cell] = {"set": SETS[name][0], "part": PARTS[part]}
         for one in VARIANTS:
             values = tuple(scores[one.name] for scores in found)
-            cells[one.name] = Figure(value=float(np.mean(values)), seeds=values if len(values) > 1 else ())
+            cells[one.name] = results.over_seeds(values)
         rows[f"{name}-{part}"] = cells
         print(name, part, found, flush=True)
     return rows

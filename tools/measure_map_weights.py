@@ -13,14 +13,13 @@ from __future__ import annotations
 
 import argparse
 
-import numpy as np
-
 import results
 from measure_offsets import SETS, fitted, parser_of
-from results import Cell, Column, Figure, Table
+from results import Cell, Column, Table
 from samtailor.bases import Base, load_base
 from samtailor.cache.embeddings import EmbeddingCache
-from samtailor.fitting.contest.prompt_comparison import variant_scores, variants_of
+from samtailor.fitting.contest.prompt_comparison import variants_of
+from samtailor.fitting.contest.scoring import prompted_scores
 from samtailor.prompts import Source
 from samtailor.registry import find
 
@@ -77,14 +76,16 @@ def _cells(name: str, base: Base, store: EmbeddingCache, options: argparse.Names
     for seed in options.seeds:
         segmenter, tests, classes = fitted(name, seed, base, store, options)
         for table, (way, source) in PROMPTS.items():
-            scores = variant_scores(segmenter.eval(), tests, classes, store, way, (0.0,), seed, source)
+            scores = prompted_scores(
+                segmenter, tests, classes, store, way, variants=VARIANTS[table], seed=seed, source=source
+            )
             by_way[table].append({one.name: results.percent(scores.mean(one.name)) for one in VARIANTS[table]})
     rows: dict[str, dict[str, Cell]] = {}
     for way, of_seeds in by_way.items():
         rows[way] = {"set": SETS[name][0]}
         for one in VARIANTS[way]:
             values = tuple(scores[one.name] for scores in of_seeds)
-            rows[way][one.name] = Figure(value=float(np.mean(values)), seeds=values if len(values) > 1 else ())
+            rows[way][one.name] = results.over_seeds(values)
         print(name, way, of_seeds, flush=True)
     return rows
 

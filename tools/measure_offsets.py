@@ -118,15 +118,22 @@ def drawn_fit(
     Returns:
         training images, test images, the map, and the classes.
     """
+    folder, usable, classes = drawn_images(name, classes, seed, options)
+    train, tests = usable[: options.shots], usable[options.shots : options.shots + options.images]
+    segmenter = fit_of(folder, train, classes, seed, base, store, settings, options.out / kept)
+    return train, tests, segmenter, classes
+
+
+def drawn_images(
+    name: str, classes: tuple[str, ...] | None, seed: int, options: argparse.Namespace
+) -> tuple[Path, list[Sample], tuple[str, ...]]:
+    """Folder of a data set, its images with an object in the order of a seed, and the classes; as of `drawn_fit`."""
     folder = next(one for one in (options.data / name, options.data_open / name) if one.is_dir())
     samples = open_dataset(folder)
     classes = classes or tuple(sorted({one.label for sample in samples for one in sample.annotations}))
     usable = [sample for sample in samples if sample.of(classes)]
     order = np.random.default_rng(seed).permutation(len(usable))
-    train = [usable[index] for index in order[: options.shots]]
-    tests = [usable[index] for index in order[options.shots : options.shots + options.images]]
-    segmenter = fit_of(folder, train, classes, seed, base, store, settings, options.out / kept)
-    return train, tests, segmenter, classes
+    return folder, [usable[index] for index in order], classes
 
 
 def fit_of(

@@ -16,11 +16,11 @@ import numpy as np
 
 import results
 from measure_offsets import drawn_fit, parser_of
-from results import Cell, Column, Figure, Table
+from results import Cell, Column, Table
 from samtailor.bases import Base, load_base
 from samtailor.cache.embeddings import EmbeddingCache
 from samtailor.data.split import Split
-from samtailor.fitting.contest.candidates.tailor import OPTIONS, SETTINGS
+from samtailor.fitting.contest.candidates.linear import SETTINGS
 from samtailor.fitting.contest.fingerprint import SMALL, fingerprint
 from samtailor.fitting.contest.region_variant import RegionVariant
 from samtailor.fitting.contest.scoring import region_scores
@@ -78,7 +78,7 @@ def main() -> None:
 
 def _row(key: str, base: Base, store: EmbeddingCache, options: argparse.Namespace) -> dict[str, Cell]:
     name, label = SETS[key]
-    settings = {**SETTINGS, "options": {**OPTIONS, "members": 0}, "steps": 1}
+    settings = {**SETTINGS, "steps": 1}
     found: list[dict[str, float]] = []
     for seed in options.seeds:
         train, tests, segmenter, classes = drawn_fit(
@@ -95,7 +95,7 @@ def _row(key: str, base: Base, store: EmbeddingCache, options: argparse.Namespac
     cells: dict[str, Cell] = {"set": title}
     for column in found[0]:
         values = tuple(one[column] for one in found)
-        cells[column] = Figure(value=float(np.mean(values)), seeds=values if len(values) > 1 else ())
+        cells[column] = results.over_seeds(values)
     return cells
 
 

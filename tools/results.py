@@ -198,6 +198,12 @@ def write(result: Result, file: Path | None = None) -> Path:
     return file
 
 
+def over_seeds(values: Sequence[float]) -> Figure:
+    """The mean of the values of several seeds, with each of them; a single value alone."""
+    each = tuple(map(float, values))
+    return Figure(value=sum(each) / len(each), seeds=each if len(each) > 1 else ())
+
+
 def save(
     name: str,
     tables: Mapping[str, Table],

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from samtailor.adapters.boxed import within_boxes
@@ -198,14 +199,16 @@ class Segmenter(nn.Module):
             raise InputError("The base model answers prompts of this type. Use the base model for them.")
         return answers
 
+    def map_gain(self, prompt_type: str) -> float | Tensor:
+        """Gain of the region map in the masks of "click" or "box": one for all mask tokens, or one for each."""
+        weight = self.inference.map_weight.get(prompt_type)
+        return self.inference.strength.get(prompt_type, 1.0) * self._map().trained_gain if weight is None else weight
+
     def uses_map(self, prompt_type: str | None) -> bool:
         """Whether predictions of this type, "click", "box" or without a prompt, contain the region map."""
         if not self.maps or prompt_type not in PROMPT_TYPES:
             return bool(self.maps)
-        weight = self.inference.map_weight.get(prompt_type)
-        if weight is not None:
-            return weight > 0
-        return self.inference.strength.get(prompt_type, 1.0) > 0 and bool(self._map().trained_gain.any())
+        return bool(torch.as_tensor(self.map_gain(prompt_type)).any())
 
     def predict_tiled(self, frame: Frame, see: Callable[[View], Features], prompts: int) -> Output:
         """Predict an image without a prompt by tiled inference (`inference.tiling`).
@@ -248,8 +251,7 @@ class Segmenter(nn.Module):
             region: logits (B, 1, h, w) of the map, if they are known already.
         """
         if self.maps:
-            region_map, weight = self._map(), self.inference.weight_of(prompts)
-            gain = self.inference.strength_of(prompts) * region_map.trained_gain if weight is None else weight
+            region_map, gain = self._map(), self.map_gain(way_of(prompts))
             output = region_map(output, features, gain) if region is None else region_map.combine(output, region, gain)
         for adapter in self.outputs.values():
             output = adapter(output)

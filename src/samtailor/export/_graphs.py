@@ -112,13 +112,9 @@ class _Decoder(nn.Module):
         if not any(self.segmenter.uses_map(name) for name in PROMPT_TYPES):
             return output
         region_map: Any = next(iter(self.segmenter.maps.values()))
-        inference, trained = self.segmenter.inference, region_map.trained_gain
-        gains = [
-            inference.strength.get(name, 1.0) * trained if weight is None else torch.full_like(trained, weight)
-            for name in PROMPT_TYPES for weight in [inference.map_weight.get(name)]
-        ]  # fmt: skip
+        click, box = (self.segmenter.map_gain(name) for name in PROMPT_TYPES)
         logits = region_map.logits(features) if region is None else region
-        return region_map.combine(output, logits, gains[0] + boxed * (gains[1] - gains[0]))
+        return region_map.combine(output, logits, click + boxed * (box - click))
 
     def _base_for(self, boxed: Tensor, base: tuple[Tensor, Tensor], own: tuple[Tensor, Tensor]) -> tuple[Tensor, ...]:
         """Masks and scores of the base model for the prompts that it answers; the adapter's for the others."""

@@ -143,10 +143,6 @@ class InferenceSpec:
         """Strength for prompts: that of boxes if they have one, else that of clicks; 1 for the empty prompt."""
         return self.strength.get(way_of(prompts), 1.0) if not prompts.empty else 1.0
 
-    def weight_of(self, prompts: Prompts) -> float | None:
-        """Weight of the region map for prompts, of the type as in `strength_of`; None: its trained gain."""
-        return self.map_weight.get(way_of(prompts))
-
     def _changed(self, prompt_type: str) -> bool:
         """Whether map or box change the masks of the base model."""
         limited = prompt_type == "box" and self.box_margin is not None

@@ -83,7 +83,7 @@ class Validation:
         return float(chosen), float(oracle)
 
 
-def validate(segmenter: nn.Module, feed: Feed, at_most: int, device: torch.device, *, fast: bool = False) -> Validation:
+def validate(segmenter: nn.Module, feed: Feed, at_most: int, device: torch.device) -> Validation:
     """IoU of held-out masks, without gradients.
 
     Args:
@@ -91,9 +91,7 @@ def validate(segmenter: nn.Module, feed: Feed, at_most: int, device: torch.devic
         feed: held-out images with a deterministic prompt source (`mask-center`).
         at_most: largest number of masks.
         device: device of the segmenter.
-        fast: as of `Segmenter.forward`; only for a `Segmenter`.
     """
-    options = {"fast": True} if fast else {}
     training = segmenter.training
     segmenter.eval()
     pairs: list[tuple[float, float]] = []
@@ -101,7 +99,7 @@ def validate(segmenter: nn.Module, feed: Feed, at_most: int, device: torch.devic
     images: list[str] = []
     with torch.no_grad():
         for part in feed.held_out(at_most):
-            pairs += mask_ious(segmenter(part.batch.to(device), **options), part)
+            pairs += mask_ious(segmenter(part.batch.to(device)), part)
             labels += part.batch.labels
             images += part.batch.ids
     segmenter.train(training)

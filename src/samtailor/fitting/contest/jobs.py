@@ -11,6 +11,7 @@ from samtailor import artefact
 from samtailor.data.augment import View
 from samtailor.data.split import Split
 from samtailor.fitting.contest.candidates import Candidate
+from samtailor.fitting.contest.prompt_variant import PromptVariant
 from samtailor.fitting.contest.scoring import STRENGTHS, Scores, prompted_scores, region_scores
 from samtailor.fitting.pool import Context
 from samtailor.fitting.run import Run
@@ -130,10 +131,10 @@ def fit_and_score(context: Context, job: Fit) -> Fitted:
             if way == "region":
                 scores[way] = region_scores(segmenter, judged, job.classes, context.store, job.negatives)
             else:
+                variants = [PromptVariant(strength) for strength in (*job.strengths, 0.0)]
                 scores[way] = prompted_scores(
-                    segmenter, context.base, judged, job.classes, context.store, way,
-                    strengths=(*job.strengths, 0.0), seed=job.config.seed,
-                )  # fmt: skip
+                    segmenter, judged, job.classes, context.store, way, variants=variants, seed=job.config.seed
+                )
     return Fitted(job.folder, scores, each, process_time() - trained)
 
 

@@ -1,40 +1,29 @@
 """Whether the region map, and the limit of a box, make the masks of clicks and boxes better.
 
-The map knows the class, and the decoder the object of the prompt. Their logits are added (`InferenceSpec.map_weight`),
-with and without the prompt adapter. Nothing is trained for it: the fits of the folds are scored together on the images
-that neither has learnt from.
+The map segments the class, and the decoder the object of the prompt. Their logits are added
+(`InferenceSpec.map_weight`), with and without the prompt adapter. Nothing is trained for it: the fits of the folds are
+scored together on the images that neither has learnt from.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import torch
-
-from samtailor.errors import InputError
 from samtailor.fitting.contest.assemble import assembled
 from samtailor.fitting.contest.choice import PROMPTED, Entry, better_variant, compared_row, decided
 from samtailor.fitting.contest.cross_validation import joined
 from samtailor.fitting.contest.jobs import Fitted
-from samtailor.fitting.contest.prompt_variant import MARGIN, WEIGHTS, PromptVariant, applied
+from samtailor.fitting.contest.prompt_variant import MARGIN, WEIGHTS, PromptVariant
 from samtailor.fitting.contest.running import run_jobs
-from samtailor.fitting.contest.scoring import BASE, SOURCES, Scores
-from samtailor.fitting.interpolate import MASKS
+from samtailor.fitting.contest.scoring import BASE, Scores, prompted_scores
 from samtailor.fitting.pool import Context
-from samtailor.prompts import Source
-from samtailor.registry import find
-from samtailor.structures import WAYS, Features, Output, Prompts, TilingPlan
-from samtailor.train.feed import Feed
-from samtailor.train.multitask import member_map
-from samtailor.train.validate import mask_ious
+from samtailor.structures import WAYS, TilingPlan
 
 if TYPE_CHECKING:
-    from samtailor.cache.embeddings import EmbeddingCache
     from samtailor.fitting.contest.state import ContestState
-    from samtailor.segmenter import Segmenter
     from samtailor.structures import Sample
 
 _BATCH = 8
@@ -67,58 +56,15 @@ def score_combinations(context: Context, job: Combination) -> Fitted:
     """Scores of all variants (`prompt_variant`) by way of use."""
     base = context.base
     segmenter, _ = assembled(base, job.region, job.prompt, variants={}, tiling=TilingPlan(), offset=job.offset)
+    with_map = bool(segmenter.maps)
     scores = {
-        way: variant_scores(segmenter.eval(), job.samples, job.classes, context.store, way, strengths, job.seed)
+        way: prompted_scores(
+            segmenter, job.samples, job.classes, context.store, way,
+            variants=variants_of(way, strengths, with_map), seed=job.seed,
+        )
         for way, strengths in job.strengths.items()
-    }
+    }  # fmt: skip
     return Fitted(job.region or job.prompt or Path(), scores)
-
-
-@torch.no_grad()
-def variant_scores(
-    segmenter: Segmenter,
-    samples: Sequence[Sample],
-    classes: tuple[str, ...],
-    store: EmbeddingCache,
-    way: str,
-    strengths: Sequence[float],
-    seed: int,
-    source: Source | None = None,
-) -> Scores:
-    """IoU of all variants of clicks or boxes, on the objects of `scoring.prompted_scores`.
-
-    Args:
-        segmenter: in evaluation mode; its inference settings are changed.
-        samples: images that it has not learnt from.
-        classes: of the objects.
-        store: cached embeddings.
-        way: "click" or "box".
-        strengths: of the prompt adapter.
-        seed: of the choice of objects.
-        source: of the prompts; None: clicks and boxes of the true masks (`scoring.SOURCES`).
-    """
-    base, source = segmenter.base, source or find("prompts", SOURCES[way]).build()
-    feed = Feed(
-        base, samples, classes, store, source=source, batch_size=_BATCH, seed=seed, companions=segmenter.companions
-    )
-    device = next(base.model.parameters()).device
-    variants = variants_of(way, strengths, bool(segmenter.maps))
-    scores = Scores(values={one.name: [] for one in variants})
-    for part in feed.held_out(MASKS):
-        batch, features = part.batch.to(device), part.batch.features
-        if features is None:
-            raise InputError("Clicks and boxes are scored on the embeddings of images, and a batch has none.")
-        features = features.to(device)
-        region = member_map(segmenter).logits(features) if segmenter.maps else None
-        decoded = {strength: _decoded(segmenter, way, strength, features, batch.prompts) for strength in strengths}
-        for one in variants:
-            segmenter.inference = applied(segmenter.inference, {way: one})
-            output = segmenter.finished(decoded[one.strength], features, batch.prompts, region=region)
-            scores.values[one.name] += [best for best, _ in mask_ious(output, part)]
-        scores.images += part.batch.ids
-        scores.labels += part.batch.labels
-    scores.objects = len(scores.images)
-    return scores
 
 
 def variants_of(way: str, strengths: Sequence[float], with_map: bool) -> list[PromptVariant]:
@@ -129,14 +75,6 @@ def variants_of(way: str, strengths: Sequence[float], with_map: bool) -> list[Pr
         for weight in (WEIGHTS if with_map else WEIGHTS[:1])
         for margin in ((None, MARGIN) if way == "box" else (None,))
     ]
-
-
-def _decoded(segmenter: Segmenter, way: str, strength: float, features: Features, prompts: Prompts) -> Output:
-    """The decoder's best candidate of each prompt: the map does not change which one is chosen."""
-    segmenter.inference = applied(segmenter.inference, {way: PromptVariant(strength)})
-    output = segmenter.model.decode(features, segmenter.prompted(features, prompts, fast=True), fast=True)
-    scores, logits = output.best_masks()
-    return replace(output, logits=logits[:, :, None], iou=scores[:, :, None], candidates=(0,))
 
 
 def compare_prompts(contest: ContestState) -> None:
@@ -188,4 +126,4 @@ def _choose(contest: ContestState, way: str, scores: Scores, learned: Entry | No
     choice.table.setdefault(way, []).append(compared_row(entry, BASE, groups) | {"title": title})
 
 
-__all__ = ["Combination", "compare_prompts", "score_combinations", "variant_scores", "variants_of"]
+__all__ = ["Combination", "compare_prompts", "score_combinations", "variants_of"]

@@ -1,8 +1,8 @@
 """Scores of one segmenter on images that it has not learnt from, for each way of use and each variant of the answer.
 
-Variants of clicks and boxes are strengths between base model (0) and adapter (1), those of regions are plans of tiled
-inference and offsets of the map (`region_variant`). Rows are the same objects for every segmenter, so that differences
-are paired.
+Variants of clicks and boxes are strengths between base model (0) and adapter (1), and what is combined with them
+(`prompt_variant`); those of regions are plans of tiled inference and offsets of the map (`region_variant`). Rows are
+the same objects for every segmenter, so that differences are paired.
 """
 
 from __future__ import annotations
@@ -18,21 +18,23 @@ from samtailor.adapters.tiled import tiled_logits
 from samtailor.data.augment import View
 from samtailor.data.regions import foreground
 from samtailor.data.transform import Frame
+from samtailor.errors import InputError
 from samtailor.fitting.contest import region_variant
+from samtailor.fitting.contest.prompt_variant import PromptVariant, applied
 from samtailor.fitting.interpolate import MASKS
 from samtailor.fitting.select_inference import MAX_IMAGES, PLANS
 from samtailor.masks import metrics
 from samtailor.masks.contours import part_means
 from samtailor.masks.rle import encode
+from samtailor.prompts import Source
 from samtailor.registry import find
 from samtailor.segmenter import Segmenter
-from samtailor.structures import Features, Sample, TilingPlan
+from samtailor.structures import Features, Output, Prompts, Sample, TilingPlan
 from samtailor.train.feed import Feed
 from samtailor.train.multitask import member_map
-from samtailor.train.validate import validate
+from samtailor.train.validate import mask_ious
 
 if TYPE_CHECKING:
-    from samtailor.bases import Base
     from samtailor.cache.embeddings import EmbeddingCache
 
 SOURCES = {"click": "mask-center", "box": "mask-box"}
@@ -91,42 +93,61 @@ class Scores:
         return max(self.values, key=self.mean)
 
 
+@torch.no_grad()
 def prompted_scores(
     segmenter: Segmenter,
-    base: Base,
     samples: Sequence[Sample],
     classes: tuple[str, ...],
     store: EmbeddingCache,
     way: str,
     *,
-    strengths: Sequence[float],
+    variants: Sequence[PromptVariant],
     seed: int,
+    source: Source | None = None,
 ) -> Scores:
-    """IoU for clicks or boxes on at most `interpolate.MASKS` objects, at several strengths.
+    """IoU for clicks or boxes on at most `interpolate.MASKS` objects, for each variant.
 
     Args:
-        segmenter: fitted; its strengths are changed.
-        base: frozen base.
+        segmenter: fitted; it is in evaluation mode afterwards, and its inference settings are changed.
         samples: images that it has not learnt from.
         classes: of the objects.
         store: cached embeddings.
         way: "click" or "box".
-        strengths: to compare; 0 is the base model.
+        variants: to compare.
         seed: of the choice of objects.
+        source: of the prompts; None: that of `SOURCES`.
     """
-    source = find("prompts", SOURCES[way]).build()
+    segmenter.eval()
+    base, source = segmenter.base, source or find("prompts", SOURCES[way]).build()
     feed = Feed(
         base, samples, classes, store, source=source, batch_size=_BATCH, seed=seed, companions=segmenter.companions
     )
     device = next(base.model.parameters()).device
-    scores = Scores()
-    for strength in strengths:
-        segmenter.inference = replace(segmenter.inference, strength={way: strength})
-        validation = validate(segmenter, feed, MASKS, device, fast=True)
-        scores.images, scores.labels = list(validation.images), list(validation.labels)
-        scores.values[f"{strength:g}"] = list(validation.ious)
+    scores = Scores(values={one.name: [] for one in variants})
+    for part in feed.held_out(MASKS):
+        batch, features = part.batch.to(device), part.batch.features
+        if features is None:
+            raise InputError("Clicks and boxes are scored on the embeddings of images, and a batch has none.")
+        features = features.to(device)
+        region = member_map(segmenter).logits(features) if segmenter.maps else None
+        strengths = dict.fromkeys(one.strength for one in variants)
+        decoded = {strength: _decoded(segmenter, way, strength, features, batch.prompts) for strength in strengths}
+        for one in variants:
+            segmenter.inference = applied(segmenter.inference, {way: one})
+            output = segmenter.finished(decoded[one.strength], features, batch.prompts, region=region)
+            scores.values[one.name] += [best for best, _ in mask_ious(output, part)]
+        scores.images += part.batch.ids
+        scores.labels += part.batch.labels
     scores.objects = len(scores.images)
     return scores
+
+
+def _decoded(segmenter: Segmenter, way: str, strength: float, features: Features, prompts: Prompts) -> Output:
+    """The decoder's best candidate of each prompt: the map does not change which one is chosen."""
+    segmenter.inference = applied(segmenter.inference, {way: PromptVariant(strength)})
+    output = segmenter.model.decode(features, segmenter.prompted(features, prompts, fast=True), fast=True)
+    scores, logits = output.best_masks()
+    return replace(output, logits=logits[:, :, None], iou=scores[:, :, None], candidates=(0,))
 
 
 def region_scores(
